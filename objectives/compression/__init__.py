@@ -1,0 +1,1 @@
+"""Compression workloads: pruning, and later quantisation and merging."""

@@ -1,0 +1,1 @@
+"""Gaussian processes: tensors in, tensors out; no study, no input or output."""

@@ -1,0 +1,1 @@
+"""Other tools' sweep files and studies, translated into ours."""

@@ -1,0 +1,1 @@
+"""Strategies that model the metrics: Gaussian processes and Parzen estimators."""

@@ -1,0 +1,1 @@
+"""Strategies that evolve a population."""
