@@ -204,8 +204,10 @@ def _matrix(Y: ArrayLike) -> Floats:
 
 
 def _feasible(values: Floats, feasible: ArrayLike | None) -> Bools:
-    valid = ~np.isnan(values).any(axis=1)
-    return valid if feasible is None else np.asarray(valid & np.asarray(feasible, dtype=bool))
+    valid: Bools = ~np.isnan(values).any(axis=1)
+    if feasible is not None:
+        valid &= np.asarray(feasible, dtype=bool)
+    return valid
 
 
 def _distinct(values: Floats) -> tuple[Floats, Ints]:
