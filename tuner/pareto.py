@@ -204,7 +204,7 @@ def _matrix(Y: ArrayLike) -> Floats:
 
 
 def _feasible(values: Floats, feasible: ArrayLike | None) -> Bools:
-    valid: Bools = ~np.isnan(values).any(axis=1)
+    valid = np.asarray(~np.isnan(values).any(axis=1), dtype=np.bool_)
     if feasible is not None:
         valid &= np.asarray(feasible, dtype=bool)
     return valid
