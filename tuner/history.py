@@ -1,0 +1,230 @@
+"""History: the immutable, columnar view of a study that strategies see, and the buffer it is cut from.
+
+Notation, for n finished trials, p pending ones, d columns, m objectives, c constraints:
+
+    X (n, d)    encoded configurations in the unit cube; an inactive column holds 0.5
+    Y (n, m)    objectives, all maximised (minimised ones negated); NaN where a trial gave none
+    C (n, c)    constraint margins, feasible when >= 0; NaN where unknown
+
+Cutting a view costs O(1) whatever n: rows are only ever appended, and the columns a strategy does not look at are
+never touched. That keeps the cost of `random` flat from the first trial to the hundred thousandth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.trial import Config, Proposal
+
+if TYPE_CHECKING:
+    from tuner.problem import Problem
+    from tuner.space import SearchSpace
+
+Array = NDArray[np.float64]
+Curve = tuple[NDArray[np.int64], Array]
+
+COMPLETED, PRUNED, FAILED, INFEASIBLE = range(4)
+STATE_CODES = {"completed": COMPLETED, "pruned": PRUNED, "failed": FAILED, "infeasible": INFEASIBLE}
+
+
+class HistoryBuffer:
+    """Append-only columns with room to grow; `cut` takes a view of them."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.n = 0
+        d, m, c = problem.space.encoding.dim, len(problem.objectives), len(problem.constraints)
+        self._widths = {"X": d, "active": d, "Y": m, "C": c}
+        self._columns: dict[str, NDArray[np.generic]] = {
+            "number": np.empty(64, dtype=np.int64),
+            "X": np.empty((64, d)),
+            "active": np.empty((64, d), dtype=np.bool_),
+            "Y": np.empty((64, m)),
+            "C": np.empty((64, c)),
+            "state": np.empty(64, dtype=np.int8),
+            "fidelity": np.empty(64),
+            "seconds": np.empty(64),
+        }
+
+    def append(
+        self,
+        *,
+        number: int,
+        x: Array,
+        active: NDArray[np.bool_],
+        y: Sequence[float],
+        margins: Sequence[float],
+        state: str,
+        fidelity: float | None,
+        seconds: float,
+    ) -> None:
+        """Add one finished trial, in the units described in the module's notation."""
+        if self.n == len(self._columns["number"]):
+            self._columns = {name: np.concatenate([a, np.empty_like(a)]) for name, a in self._columns.items()}
+        row = {
+            "number": number,
+            "X": x,
+            "active": active,
+            "Y": y,
+            "C": margins,
+            "state": STATE_CODES[state],
+            "fidelity": np.nan if fidelity is None else fidelity,
+            "seconds": seconds,
+        }
+        for name, value in row.items():
+            self._columns[name][self.n] = value
+        self.n += 1
+
+    def replace_margins(self, margins: Callable[[int], Sequence[float]]) -> None:
+        """Recompute C by trial number, for constraints that waited for the baseline; older views keep theirs."""
+        fresh = self._columns["C"].copy()
+        for row, number in enumerate(self._columns["number"][: self.n]):
+            fresh[row] = margins(int(number))
+        self._columns["C"] = fresh
+
+    def cut(
+        self,
+        *,
+        next_trial: int,
+        pending: Sequence[Proposal],
+        seen: Callable[[Config], bool],
+        n_seen: int,
+        curve: Callable[[int], Curve],
+    ) -> History:
+        """An immutable view of what is there now."""
+        return History(
+            problem=self.problem,
+            columns={name: array[: self.n] for name, array in self._columns.items()},
+            pending=tuple(pending),
+            next_trial=next_trial,
+            seen=seen,
+            n_seen=n_seen,
+            curve=curve,
+        )
+
+
+class History:
+    """What is known when a strategy is asked. Rows are in the order of the trials' numbers.
+
+    Attributes:
+        problem: Space, objectives, constraints, budget.
+        pending: Proposals that are waiting or running.
+        next_trial: The number that the next proposal will get.
+        seen: Whether a configuration is finished or pending already.
+        n_seen: How many distinct configurations that is.
+        curve: Trial number -> (steps (k,), objectives (k, m) maximised) as reported while it ran.
+    """
+
+    def __init__(
+        self,
+        *,
+        problem: Problem,
+        columns: dict[str, NDArray[np.generic]],
+        pending: tuple[Proposal, ...] = (),
+        next_trial: int = 0,
+        seen: Callable[[Config], bool] = lambda config: False,
+        n_seen: int = 0,
+        curve: Callable[[int], Curve] | None = None,
+    ) -> None:
+        self.problem = problem
+        self.pending = pending
+        self.next_trial = next_trial
+        self.seen = seen
+        self.n_seen = n_seen
+        self.curve = curve or (lambda number: (np.empty(0, dtype=np.int64), np.empty((0, len(problem.objectives)))))
+        self._columns = columns
+
+    @property
+    def space(self) -> SearchSpace:
+        """The space of the configurations."""
+        return self.problem.space
+
+    @property
+    def n(self) -> int:
+        """Finished trials."""
+        return len(self._columns["number"])
+
+    @cached_property
+    def _order(self) -> NDArray[np.intp] | None:
+        """Rows by trial number; None when they lie in that order already."""
+        number = self._columns["number"]
+        return None if bool(np.all(number[1:] > number[:-1])) else np.argsort(number, kind="stable")
+
+    def _column(self, name: str) -> NDArray[np.generic]:
+        column = self._columns[name]
+        view = column.view() if self._order is None else column[self._order]
+        view.flags.writeable = False
+        return view
+
+    @cached_property
+    def number(self) -> NDArray[np.int64]:
+        """Trial numbers, shape (n,)."""
+        return self._column("number")  # type: ignore[return-value]
+
+    @cached_property
+    def X(self) -> Array:  # noqa: N802
+        """Encoded configurations, shape (n, d)."""
+        return self._column("X")  # type: ignore[return-value]
+
+    @cached_property
+    def active(self) -> NDArray[np.bool_]:
+        """Which columns are active, shape (n, d)."""
+        return self._column("active")  # type: ignore[return-value]
+
+    @cached_property
+    def Y(self) -> Array:  # noqa: N802
+        """Objectives, maximised, shape (n, m)."""
+        return self._column("Y")  # type: ignore[return-value]
+
+    @cached_property
+    def C(self) -> Array:  # noqa: N802
+        """Constraint margins, feasible when >= 0, shape (n, c)."""
+        return self._column("C")  # type: ignore[return-value]
+
+    @cached_property
+    def state(self) -> NDArray[np.int8]:
+        """COMPLETED, PRUNED, FAILED or INFEASIBLE, shape (n,)."""
+        return self._column("state")  # type: ignore[return-value]
+
+    @cached_property
+    def fidelity(self) -> Array:
+        """Fidelity spent, NaN for all of it, shape (n,)."""
+        return self._column("fidelity")  # type: ignore[return-value]
+
+    @cached_property
+    def seconds(self) -> Array:
+        """Evaluation time of each trial, shape (n,)."""
+        return self._column("seconds")  # type: ignore[return-value]
+
+    @cached_property
+    def feasible(self) -> NDArray[np.bool_]:
+        """Completed, with every known constraint margin >= 0, shape (n,)."""
+        met = np.where(np.isnan(self.C), 0.0, self.C) >= 0.0
+        return (self.state == COMPLETED) & met.all(axis=1)
+
+    @cached_property
+    def _pending_encoded(self) -> tuple[Array, NDArray[np.bool_]]:
+        d = self.space.encoding.dim
+        if not self.pending:
+            return np.empty((0, d)), np.empty((0, d), dtype=np.bool_)
+        return self.space.encoding.encode_many([proposal.config for proposal in self.pending])
+
+    @property
+    def pending_X(self) -> Array:  # noqa: N802
+        """Encoded pending configurations, shape (p, d)."""
+        return self._pending_encoded[0]
+
+    @property
+    def pending_active(self) -> NDArray[np.bool_]:
+        """Which of their columns are active, shape (p, d)."""
+        return self._pending_encoded[1]
+
+    @property
+    def pending_number(self) -> NDArray[np.int64]:
+        """Their trial numbers, shape (p,)."""
+        return np.array([proposal.trial for proposal in self.pending], dtype=np.int64)

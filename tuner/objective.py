@@ -1,0 +1,66 @@
+"""Loading what is evaluated: a built-in by name, `package.module:function`, or a Python callable."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tuner import catalog
+from tuner.errors import ObjectiveError, TunerError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectiveRef:
+    """Enough to load an objective in another process.
+
+    Attributes:
+        name: A catalog name, or "package.module:attribute".
+        options: Keyword arguments of the objective.
+        folder: Put on the import path first: where the sweep file lies.
+        function: A callable handed over directly; it must be importable where the workers are.
+    """
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+    function: Callable[..., Any] | None = None
+
+
+def load_objective(ref: ObjectiveRef) -> Any:
+    """The objective: something callable, or with an `evaluate` method.
+
+    Raises:
+        UnknownNameError: No built-in has this name.
+        ObjectiveError: The module cannot be imported, or what it holds cannot be called.
+    """
+    if ref.function is not None:
+        return ref.function
+    if ":" not in ref.name:
+        return _checked(catalog.entry("objectives", ref.name)(**ref.options), ref.name)
+    module_name, _, attribute = ref.name.partition(":")
+    if ref.folder is not None and str(ref.folder) not in sys.path:
+        sys.path.insert(0, str(ref.folder))
+    try:
+        module = importlib.import_module(module_name)
+    except TunerError:
+        raise
+    except Exception as error:
+        raise ObjectiveError(f"objective {ref.name!r}: importing {module_name!r} failed: {error!r}") from error
+    if not hasattr(module, attribute):
+        raise ObjectiveError(f"objective {ref.name!r}: {module.__file__} has no {attribute!r}")
+    found = getattr(module, attribute)
+    if inspect.isclass(found):
+        return _checked(found(**ref.options), ref.name)
+    return _checked(functools.partial(found, **ref.options) if ref.options else found, ref.name)
+
+
+def _checked(objective: Any, name: str) -> Any:
+    if callable(objective) or hasattr(objective, "evaluate"):
+        return objective
+    raise ObjectiveError(f"objective {name!r} must be callable or have `evaluate`, but it is {type(objective).__name__}")

@@ -1,0 +1,277 @@
+"""Problem: what a sweep asks for once its objective is loaded. Strategies, the study and the loop all read it.
+
+A metric is one of four kinds, told apart by where its value comes from:
+
+    measured    the objective reports it
+    free        the runner measures it for every trial (`wall_s`, `max_rss_bytes`, ...)
+    known       it follows from the configuration alone (`known(config)`, or a formula over parameters)
+    composite   a formula over other metrics, computed when they are told
+
+A constraint over known metrics and parameters only is also a restriction of the space: no trial is spent on it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from tuner import expressions
+from tuner.errors import ObjectiveError, SweepError
+from tuner.errors import Problem as Fault
+from tuner.expressions import Expression
+from tuner.space import SearchSpace
+from tuner.trial import FREE_METRICS, Config, Metric
+
+if TYPE_CHECKING:
+    from tuner.sweep import Budget, EarlyStop, Fidelity, Repeats, SearchSection, Sweep
+
+Known = Callable[[Config], Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """An outcome constraint: an expression over metrics, parameters and the baseline's metrics.
+
+    Attributes:
+        text: As written, or `metric <= bound` for a metric's own bound.
+        expression: Its parsed form.
+        metrics: The metrics it reads.
+        needs_baseline: Whether it compares with the baseline.
+    """
+
+    text: str
+    expression: Expression
+    metrics: frozenset[str]
+    needs_baseline: bool
+
+    def margin(self, config: Config, metrics: Mapping[str, float], baseline: Mapping[str, float] | None) -> float:
+        """How far from the bound, feasible when >= 0; NaN when a metric or the baseline's is not known (yet)."""
+        if not self.metrics <= metrics.keys():
+            return math.nan
+        env: dict[str, Any] = {**config, **metrics}
+        if self.needs_baseline:
+            if baseline is None or not self.metrics <= baseline.keys():
+                return math.nan
+            env.update({f"baseline.{name}": value for name, value in baseline.items()})
+            if "baseline" in self.expression.names:
+                env["baseline"] = baseline[next(iter(self.metrics))]
+        try:
+            return self.expression.margin(env)
+        except expressions.ExpressionError:
+            return math.nan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """The space, the metrics and the rules of one study.
+
+    Attributes:
+        name: The study's name.
+        space: What is searched; known constraints are among its restrictions.
+        metrics: Every declared metric, in the sweep's order.
+        constraints: Outcome constraints, bounds of metrics among them.
+        known: Metrics that follow from a configuration alone.
+        composites: Metrics that are formulas over other metrics.
+        baseline: The configuration that everything is compared with; trial 0.
+        initial: Configurations tried next.
+    """
+
+    name: str
+    space: SearchSpace
+    metrics: tuple[Metric, ...]
+    constraints: tuple[Constraint, ...] = ()
+    known: Known | None = None
+    composites: Mapping[str, Expression] = field(default_factory=dict)
+    baseline: Config | None = None
+    initial: tuple[Config, ...] = ()
+    search: SearchSection | None = None
+    budget: Budget | None = None
+    fidelity: Fidelity | None = None
+    early_stop: EarlyStop | None = None
+    repeats: Repeats | None = None
+    parallel: int = 1
+    seed: int = 0
+    noisy: bool = False
+
+    @cached_property
+    def objectives(self) -> tuple[Metric, ...]:
+        """The metrics with a goal, in order: the columns of `History.Y`."""
+        return tuple(metric for metric in self.metrics if metric.goal is not None)
+
+    def known_metrics(self, config: Config) -> dict[str, float]:
+        """The metrics that follow from a configuration, {} when there are none."""
+        return dict(self.known(config)) if self.known is not None else {}
+
+    def complete(self, config: Config, metrics: Mapping[str, float]) -> dict[str, float]:
+        """`metrics` with the known and the composite ones filled in.
+
+        A composite whose formula fails on these values (a division by zero) stays absent.
+        """
+        values = {**metrics, **self.known_metrics(config)}
+        for name, formula in self.composites.items():
+            if formula.names <= values.keys() | config.keys():
+                try:
+                    values[name] = float(formula.evaluate({**config, **values}))
+                except (expressions.ExpressionError, ArithmeticError, TypeError, ValueError):
+                    continue
+        return values
+
+    def margins(self, config: Config, metrics: Mapping[str, float], baseline: Mapping[str, float] | None) -> list[float]:
+        """One margin a constraint, in order; NaN where unknown."""
+        return [constraint.margin(config, metrics, baseline) for constraint in self.constraints]
+
+    def feasible(self, config: Config, metrics: Mapping[str, float], baseline: Mapping[str, float] | None) -> bool:
+        """Whether every known margin is >= 0."""
+        return all(not margin < 0 for margin in self.margins(config, metrics, baseline))
+
+    def values(self, metrics: Mapping[str, float]) -> list[float]:
+        """The objectives of one trial, all maximised; NaN where absent."""
+        return [metric.sign * metrics[metric.name] if metric.name in metrics else math.nan for metric in self.objectives]
+
+
+def make_problem(sweep: Sweep, objective: Any = None, *, slots: int = 1) -> Problem:
+    """The problem that a sweep poses, with its objective's own space, metrics and known values taken in.
+
+    Args:
+        sweep: A validated sweep.
+        objective: The loaded objective; only its optional `space`, `metrics`, `known` and `baseline` are read.
+        slots: Device slots at hand: what `parallel: auto` means.
+
+    Raises:
+        SweepError: The sweep and the objective do not fit together.
+    """
+    metrics = _metrics(sweep, objective)
+    composites, own_formulas = _formulas(metrics, _parameter_names(sweep, objective))
+    known = _known(objective, own_formulas)
+    known_names = _known_names(metrics, own_formulas, objective)
+    constraints = _constraints(sweep, metrics)
+    restrictions = [c.text for c in constraints if c.metrics and c.metrics <= known_names and not c.needs_baseline]
+    space = _space(sweep, objective, restrictions, known)
+    baseline = sweep.baseline if sweep.baseline is not None else _own_baseline(sweep, objective)
+    return Problem(
+        name=sweep.name,
+        space=space,
+        metrics=metrics,
+        constraints=constraints,
+        known=known,
+        composites=composites,
+        baseline=None if baseline is None else space.normalise(baseline, partial=True),
+        initial=tuple(space.normalise(config, partial=True) for config in sweep.initial),
+        search=sweep.search,
+        budget=sweep.budget,
+        fidelity=sweep.fidelity,
+        early_stop=sweep.early_stop,
+        repeats=sweep.repeats,
+        parallel=slots if sweep.parallel == "auto" else sweep.parallel,
+        seed=sweep.seed,
+        noisy=sweep.repeats.n > 1,
+    )
+
+
+def _metrics(sweep: Sweep, objective: Any) -> tuple[Metric, ...]:
+    own: Mapping[str, Metric] = getattr(objective, "metrics", None) or {}
+    if not sweep.metrics:
+        if not own:
+            raise SweepError([Fault("$.metrics", "at least one metric must be declared; add `metrics:`")], sweep.source)
+        return tuple(own.values())
+    merged = []
+    for name, section in sweep.metrics.items():
+        declared = Metric(name=name, **section.model_dump(exclude={"name"}))
+        merged.append(declared if declared.unit or name not in own else replace(declared, unit=own[name].unit))
+    if not any(metric.goal for metric in merged):
+        fault = Fault("$.metrics", "at least one metric must have a goal, but none has; add `goal: maximize` or `minimize`")
+        raise SweepError([fault], sweep.source)
+    return tuple(merged)
+
+
+def _parameter_names(sweep: Sweep, objective: Any) -> set[str]:
+    own = getattr(objective, "space", None)
+    return set(sweep.parameters) | (set(own.names) if own is not None else set())
+
+
+def _formulas(metrics: Sequence[Metric], parameters: set[str]) -> tuple[dict[str, Expression], dict[str, Expression]]:
+    """Formulas over other metrics (composites), and formulas over parameters alone (known)."""
+    parsed = {metric.name: expressions.parse(metric.formula) for metric in metrics if metric.formula}
+    over_parameters = {name: formula for name, formula in parsed.items() if formula.names <= parameters}
+    return {name: f for name, f in parsed.items() if name not in over_parameters}, over_parameters
+
+
+def _known(objective: Any, formulas: Mapping[str, Expression]) -> Known | None:
+    own: Known | None = getattr(objective, "known", None)
+    if own is None and not formulas:
+        return None
+
+    def known(config: Config) -> Mapping[str, float]:
+        values = dict(own(config)) if own is not None else {}
+        for name, formula in formulas.items():
+            if formula.names <= config.keys() | values.keys():
+                values[name] = float(formula.evaluate({**config, **values}))
+        return values
+
+    return known
+
+
+def _known_names(metrics: Sequence[Metric], formulas: Mapping[str, Expression], objective: Any) -> set[str]:
+    names = set(formulas)
+    if getattr(objective, "known", None) is not None:
+        names |= set(objective.known(objective.space.centre()))
+    return names & {metric.name for metric in metrics} | set(formulas)
+
+
+def _constraints(sweep: Sweep, metrics: Sequence[Metric]) -> tuple[Constraint, ...]:
+    texts = list(sweep.constraints)
+    for metric in metrics:
+        if metric.max is not None:
+            texts.append(f"{metric.name} <= {metric.max!r}")
+        if metric.min is not None:
+            texts.append(f"{metric.name} >= {metric.min!r}")
+    names = {metric.name for metric in metrics} | set(FREE_METRICS)
+    return tuple(_constraint(text, names) for text in texts)
+
+
+def _constraint(text: str, metric_names: set[str]) -> Constraint:
+    expression = expressions.parse(text)
+    of_baseline = {n.removeprefix("baseline.") for n in expression.names if n.startswith("baseline.")}
+    read = frozenset((expression.names & metric_names) | (of_baseline & metric_names))
+    needs_baseline = bool(of_baseline) or "baseline" in expression.names
+    if "baseline" in expression.names and len(read) != 1:
+        fault = Fault(
+            "$.constraints",
+            f"a bare `baseline` must stand beside exactly one metric, but {text!r} has {len(read)}; "
+            "write `baseline.<metric>`",
+        )
+        raise SweepError([fault])
+    return Constraint(text=text, expression=expression, metrics=read, needs_baseline=needs_baseline)
+
+
+def _space(sweep: Sweep, objective: Any, known_constraints: list[str], known: Known | None) -> SearchSpace:
+    from tuner.parameters import from_dict
+
+    own: SearchSpace | None = getattr(objective, "space", None)
+    parameters = {parameter.name: parameter for parameter in own.parameters} if own is not None else {}
+    for name, spec in sweep.parameters.items():
+        if own is not None and name not in parameters:
+            known_list = ", ".join(sorted(parameters))
+            fault = Fault(f"$.parameters.{name}", f"the objective has no parameter {name!r} (it has: {known_list})")
+            raise SweepError([fault], sweep.source)
+        parameters[name] = from_dict(name, spec)
+    if not parameters:
+        fault = Fault("$.parameters", "at least one parameter must be declared, but there is none; add `parameters:`")
+        raise SweepError([fault], sweep.source)
+    inherited = [r.text for r in own.restrictions] if own is not None else []
+    restrictions = [*inherited, *sweep.restrictions, *known_constraints]
+    return SearchSpace(list(parameters.values()), restrictions, known)
+
+
+def _own_baseline(sweep: Sweep, objective: Any) -> Config | None:
+    baseline = getattr(objective, "baseline", None)
+    if baseline is None:
+        return None
+    config = baseline()
+    if not isinstance(config, Mapping):
+        raise ObjectiveError(f"baseline() must return a configuration, but {sweep.name!r} returned {config!r}")
+    fixed = {name: spec for name, spec in sweep.parameters.items() if not isinstance(spec, Mapping)}
+    return {**config, **fixed}

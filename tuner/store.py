@@ -1,0 +1,290 @@
+"""Store: the trials of a study in one database, through SQLAlchemy Core.
+
+SQLite in WAL mode by default (one file, `study.db`), in memory when there is no folder, PostgreSQL by URL. A trial costs
+two transactions, one when it starts and one when it finishes; reports are batched into one. Only one process writes (see
+`lock.py`); readers never block it. Rows are plain mappings; `study.py` gives them meaning.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.pool import StaticPool
+
+from tuner.errors import StoreError
+
+SCHEMA_VERSION = 1
+
+_tables = sa.MetaData()
+
+studies = sa.Table(
+    "studies",
+    _tables,
+    sa.Column("study", sa.String, primary_key=True),
+    sa.Column("schema_version", sa.Integer, nullable=False),
+    sa.Column("digest", sa.String, nullable=False),
+    sa.Column("sweep", sa.Text, nullable=False),
+    sa.Column("token", sa.String, nullable=False),
+    sa.Column("status", sa.String, nullable=False),
+    sa.Column("spent_s", sa.Float, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+)
+
+trials = sa.Table(
+    "trials",
+    _tables,
+    sa.Column("study", sa.String, primary_key=True),
+    sa.Column("trial", sa.Integer, primary_key=True),
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("config", sa.Text, nullable=False),
+    sa.Column("seed", sa.BigInteger, nullable=False),
+    sa.Column("fidelity", sa.Float),
+    sa.Column("context", sa.Text),
+    sa.Column("origin", sa.Integer),
+    sa.Column("provenance", sa.Text, nullable=False),
+    sa.Column("worker", sa.String),
+    sa.Column("deadline", sa.Float),
+    sa.Column("started_at", sa.Float),
+    sa.Column("finished_at", sa.Float),
+    sa.Column("rank", sa.Integer),  # how many trials had finished when this one did: the order of the history
+    sa.Column("metrics", sa.Text),
+    sa.Column("measures", sa.Text),
+    sa.Column("failure_kind", sa.String),
+    sa.Column("failure_message", sa.Text),
+    sa.Column("slot", sa.String),
+)
+
+reports = sa.Table(
+    "reports",
+    _tables,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("study", sa.String, nullable=False, index=True),
+    sa.Column("trial", sa.Integer, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("step", sa.Integer, nullable=False),
+    sa.Column("metrics", sa.Text, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+)
+
+events = sa.Table(
+    "events",
+    _tables,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("study", sa.String, nullable=False, index=True),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("trial", sa.Integer),
+    sa.Column("detail", sa.Text, nullable=False),
+)
+
+Row = Mapping[str, Any]
+
+_INSERT_TRIAL = sa.insert(trials)
+_INSERT_EVENT = sa.insert(events)
+_INSERT_REPORT = sa.insert(reports)
+
+
+def sqlite_url(path: Path) -> str:
+    """The database URL of a file."""
+    return f"sqlite:///{path}"
+
+
+class Store:
+    """One study's rows. Every write method is one transaction."""
+
+    def __init__(self, url: str, study: str, *, read_only: bool = False) -> None:
+        self.study = study
+        self.url = url
+        try:
+            self._engine = _engine(url)
+            self._connection = self._engine.connect()
+            if not read_only:
+                _tables.create_all(self._connection)
+                self._connection.commit()
+        except (sa.exc.SQLAlchemyError, ImportError) as error:
+            raise StoreError(f"storage {url!r} cannot be opened: {_reason(error)}") from error
+
+    def close(self) -> None:
+        """Close the connection; the store cannot be used after."""
+        self._connection.close()
+        self._engine.dispose()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sa.Connection]:
+        try:
+            yield self._connection
+            self._connection.commit()
+        except sa.exc.SQLAlchemyError as error:
+            self._connection.rollback()
+            raise StoreError(f"storage {self.url!r} cannot be written: {_reason(error)}") from error
+        except BaseException:
+            self._connection.rollback()
+            raise
+
+    def _read(self, query: sa.Select[Any]) -> Sequence[Row]:
+        try:
+            rows = self._connection.execute(query).mappings().all()
+            self._connection.commit()
+            return rows
+        except sa.exc.SQLAlchemyError as error:
+            self._connection.rollback()
+            raise StoreError(f"storage {self.url!r} cannot be read: {_reason(error)}") from error
+
+    # --- the study ---
+
+    def create_study(self, *, digest: str, sweep: str, token: str) -> None:
+        """Write the study's own row.
+
+        Raises:
+            StoreError: There is one already.
+        """
+        row = {
+            "study": self.study,
+            "schema_version": SCHEMA_VERSION,
+            "digest": digest,
+            "sweep": sweep,
+            "token": token,
+            "status": "created",
+            "spent_s": 0.0,
+            "created_at": time.time(),
+        }
+        with self._transaction() as connection:
+            connection.execute(sa.insert(studies), [row])
+
+    def read_study(self) -> Row | None:
+        """The study's own row; None when there is none.
+
+        Raises:
+            StoreError: It was written by a newer version.
+        """
+        try:
+            rows = self._read(sa.select(studies).where(studies.c.study == self.study))
+        except StoreError as error:
+            if "no such table" in str(error):
+                return None
+            raise
+        if not rows:
+            return None
+        if rows[0]["schema_version"] > SCHEMA_VERSION:
+            raise StoreError(
+                f"storage {self.url!r} has schema {rows[0]['schema_version']}, but this version reads up to "
+                f"{SCHEMA_VERSION}; upgrade tuner"
+            )
+        return rows[0]
+
+    def update_study(self, **values: Any) -> None:
+        """Set columns of the study's own row."""
+        with self._transaction() as connection:
+            connection.execute(sa.update(studies).where(studies.c.study == self.study).values(**values))
+
+    # --- trials ---
+
+    def insert_trials(self, rows: Iterable[Row]) -> None:
+        """Add trials, all or none."""
+        with self._transaction() as connection:
+            connection.execute(_INSERT_TRIAL, [{**_EMPTY_TRIAL, **row, "study": self.study} for row in rows])
+
+    def update_trial(self, trial: int, *, reports: Sequence[Row] = (), **values: Any) -> None:
+        """Set columns of one trial, together with its last reports."""
+        with self._transaction() as connection:
+            if reports:
+                connection.execute(_INSERT_REPORT, [{**row, "study": self.study} for row in reports])
+            connection.execute(_update_trial(tuple(values)), {"_study": self.study, "_trial": trial, **values})
+
+    def insert_reports(self, rows: Sequence[Row]) -> None:
+        """Add a batch of intermediate reports."""
+        if rows:
+            with self._transaction() as connection:
+                connection.execute(_INSERT_REPORT, [{**row, "study": self.study} for row in rows])
+
+    def trials(self, *, where: Sequence[sa.ColumnElement[bool]] = (), order: str = "trial") -> Sequence[Row]:
+        """Trials, by number or by `rank` (order of finishing)."""
+        query = sa.select(trials).where(trials.c.study == self.study, *where).order_by(trials.c[order])
+        return self._read(query)
+
+    def stream_trials(self) -> Iterator[Row]:
+        """Finished trials in the order in which they finished, in batches, so that memory stays flat."""
+        last = -1
+        query = sa.select(trials).where(trials.c.study == self.study).order_by(trials.c.rank).limit(2000)
+        while rows := self._read(query.where(trials.c.rank > last)):
+            yield from rows
+            last = rows[-1]["rank"]
+
+    def trial(self, number: int) -> Row | None:
+        """One trial; None when there is none of that number."""
+        rows = self.trials(where=[trials.c.trial == number])
+        return rows[0] if rows else None
+
+    def reports(self, trial: int | None = None) -> Sequence[Row]:
+        """Intermediate reports, of one trial or of all, in the order of arrival."""
+        query = sa.select(reports).where(reports.c.study == self.study).order_by(reports.c.id)
+        return self._read(query if trial is None else query.where(reports.c.trial == trial))
+
+    def counts(self) -> dict[str, int]:
+        """Number of trials by state."""
+        query = (
+            sa.select(trials.c.state, sa.func.count().label("n"))
+            .where(trials.c.study == self.study)
+            .group_by(trials.c.state)
+        )
+        return {row["state"]: row["n"] for row in self._read(query)}
+
+    # --- events ---
+
+    def add_event(self, kind: str, detail: str, trial: int | None = None) -> None:
+        """Write down that something happened: a late result, a retry, a lock taken over."""
+        row = {"study": self.study, "at": time.time(), "kind": kind, "trial": trial, "detail": detail}
+        with self._transaction() as connection:
+            connection.execute(_INSERT_EVENT, [row])
+
+    def events(self) -> Sequence[Row]:
+        """Everything that was written down, oldest first."""
+        return self._read(sa.select(events).where(events.c.study == self.study).order_by(events.c.id))
+
+
+_EMPTY_TRIAL: dict[str, Any] = {column.name: None for column in trials.columns}
+_updates: dict[tuple[str, ...], sa.Update] = {}
+
+
+def _update_trial(columns: tuple[str, ...]) -> sa.Update:
+    """An update statement for these columns, built once, so that SQLAlchemy's compiled form is reused."""
+    if columns not in _updates:
+        _updates[columns] = (
+            sa.update(trials)
+            .where(trials.c.study == sa.bindparam("_study"), trials.c.trial == sa.bindparam("_trial"))
+            .values({column: sa.bindparam(column) for column in columns})
+        )
+    return _updates[columns]
+
+
+def _engine(url: str) -> sa.Engine:
+    if url == "sqlite://":
+        return sa.create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
+    engine = sa.create_engine(url, connect_args={"timeout": 30.0} if url.startswith("sqlite") else {})
+    if url.startswith("sqlite"):
+        sa.event.listen(engine, "connect", _tune_sqlite)
+    return engine
+
+
+def _tune_sqlite(connection: Any, _record: object) -> None:
+    """WAL lets readers go on while one process writes; NORMAL survives a killed process, though not a power cut."""
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.close()
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or error).splitlines()[0]
+
+
+def dumps(value: Any) -> str:
+    """Compact JSON; floats round trip exactly."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
