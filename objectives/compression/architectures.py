@@ -11,6 +11,7 @@ normalisation, softmax and activations are not counted.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
@@ -89,7 +90,7 @@ def _vit() -> Architecture:
 def _mlp() -> Architecture:
     widths = (SIDE * SIDE, *MLP_WIDTHS)
     shapes: dict[str, tuple[int, ...]] = {}
-    for i, (inputs, outputs) in enumerate(zip(widths, widths[1:])):
+    for i, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
         shapes |= {f"layer{i}.weight": (outputs, inputs), f"layer{i}.bias": (outputs,)}
     prunable = tuple(name for name in shapes if name.endswith(".weight"))
     shapes |= {"head.weight": (CLASSES, widths[-1]), "head.bias": (CLASSES,)}

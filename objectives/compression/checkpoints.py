@@ -75,7 +75,7 @@ def _write(path: Path, arrays: Arrays) -> None:
     import numpy as np
 
     content = io.BytesIO()
-    np.savez(content, **arrays)
+    np.savez(content, **arrays)  # type: ignore[arg-type]  # numpy types a name like any other keyword
     temporary = path.with_suffix(".tmp")  # the lock makes this process the only writer
     with _writable(path), temporary.open("wb") as file:
         file.write(hashlib.sha256(content.getvalue()).digest() + content.getvalue())

@@ -6,8 +6,8 @@
     ranks    0 for the weight kept longest                              (outputs, inputs)
     keep     share of the weights that stay                             scalar in [0, 1]
 
-Ranks depend on nothing that a sweep varies, so they are computed once; a configuration's mask is one comparison. Weights
-are compared within a group: the whole matrix for `magnitude` and `random`, one output's inputs for `wanda`.
+Ranks depend on nothing that a sweep varies, so they are computed once; a configuration's mask is one comparison.
+Weights are compared within a group: the whole matrix for `magnitude` and `random`, one output's inputs for `wanda`.
 """
 
 from __future__ import annotations

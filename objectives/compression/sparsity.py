@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class Sparsity:
     """Validation accuracy against size of a pruned network.
 
-    Deterministic given a configuration, except with the `random` criterion, which draws its masks from the trial's seed.
+    Deterministic given a configuration, except with the `random` criterion: it draws masks from the trial's seed.
     Wanda's activation norms come from the dense network on the training split (the paper prunes block after block and
     measures each block's inputs behind the blocks already pruned).
 
