@@ -64,12 +64,14 @@ class _Node:
     line: int
     column: int
     value: Data = None
+    text: str = ""  # a scalar as written: keys are text whatever they look like
+    merge: bool = False  # the plain scalar <<
     items: list[_Node] = field(default_factory=list)
-    pairs: list[tuple[str, _Node, _Node, bool]] = field(default_factory=list)  # key, its node, value, is it a merge
+    pairs: list[tuple[_Node, _Node]] = field(default_factory=list)
     closed: bool = False
 
 
-class _Refused(Exception):
+class _Refusal(Exception):  # noqa: N818 - becomes a SweepError
     def __init__(self, message: str, line: int | None, path: Path = ()) -> None:
         super().__init__(message)
         self.message, self.line, self.path = message, line, path
@@ -89,9 +91,9 @@ def read_text(text: str, source: str = "sweep") -> Document:
     if len(text) > MAX_BYTES or len(text.encode("utf-8", "replace")) > MAX_BYTES:
         raise SweepError([Problem("$", f"must be at most {MAX_BYTES:,} bytes, but has more; shorten it")], source)
     try:
-        root = _compose(_events(text))
+        root = _Composer().compose(_events(text))
         return _Expansion().document(root)
-    except _Refused as refused:
+    except _Refusal as refused:
         raise SweepError([Problem(render(refused.path), refused.message, refused.line)], source) from None
 
 
@@ -117,77 +119,91 @@ def _events(text: str) -> Iterator[Any]:
         raise _syntax(error) from None
     except (ValueError, AttributeError, IndexError, TypeError, AssertionError, OverflowError, RecursionError) as error:
         # The scanner's own slips on broken input, such as an escape for a character that does not exist.
-        raise _Refused(f"must be valid YAML, but cannot be read ({error}); correct it", None) from None
+        raise _Refusal(f"must be valid YAML, but cannot be read ({error}); correct it", None) from None
 
 
-def _syntax(error: Exception) -> _Refused:
+def _syntax(error: Exception) -> _Refusal:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     line = mark.line + 1 if mark is not None else None
     what = getattr(error, "problem", None) or str(error).splitlines()[0]
     if "\\t" in what:
-        return _Refused("must be indented with spaces, but has a tab; replace the tab by spaces", line)
+        return _Refusal("must be indented with spaces, but has a tab; replace the tab by spaces", line)
     context = getattr(error, "context", None)
     where = f" {context}" if context else ""
-    return _Refused(f"must be valid YAML, but {what}{where}; correct the text here", line)
+    return _Refusal(f"must be valid YAML, but {what}{where}; correct the text here", line)
 
 
-def _compose(events: Iterator[Any]) -> _Node:
-    """Return the one document's tree. Aliases are shared nodes, expanded later."""
-    anchors: dict[str, _Node] = {}
-    stack: list[tuple[_Node, list[_Node]]] = []  # an open collection and its children so far
-    root: _Node | None = None
-    documents = nodes = 0
-    for event in events:
-        name = type(event).__name__
-        line, column = event.start_mark.line + 1, event.start_mark.column + 1
+class _Composer:
+    """Builds the one document's tree from events. Aliases are shared nodes, expanded later."""
+
+    def __init__(self) -> None:
+        self.anchors: dict[str, _Node] = {}
+        self.stack: list[tuple[_Node, list[_Node]]] = []  # an open collection and its children so far
+        self.root: _Node | None = None
+        self.documents = self.nodes = 0
+
+    def compose(self, events: Iterator[Any]) -> _Node:
+        try:
+            for event in events:
+                self.take(event, type(event).__name__, event.start_mark.line + 1, event.start_mark.column + 1)
+        except _Refusal as refusal:
+            refusal.path = refusal.path or self.section()
+            raise
+        if self.root is None:
+            raise _Refusal("must be a mapping, but the text is empty; see `tuner init` for a first sweep", 1)
+        return self.root
+
+    def section(self) -> Path:
+        """Return the top-level key that was read last, as the place of a problem."""
+        if not self.stack or self.stack[0][0].kind != "mapping" or not self.stack[0][1]:
+            return ()
+        children = self.stack[0][1]
+        key = children[(len(children) - 1) // 2 * 2]
+        return (key.text,) if key.kind == "scalar" else ()
+
+    def take(self, event: Any, name: str, line: int, column: int) -> None:
         if name == "DocumentStartEvent":
-            documents += 1
-            if documents > 1:
-                raise _Refused("must be one document, but a second one starts; remove the '---'", line)
-            continue
-        if name in ("SequenceEndEvent", "MappingEndEvent"):
-            node, children = stack.pop()
+            self.documents += 1
+            if self.documents > 1:
+                raise _Refusal("must be one document, but a second one starts; remove the '---'", line)
+        elif name in ("SequenceEndEvent", "MappingEndEvent"):
+            node, children = self.stack.pop()
             _close(node, children)
-            continue
-        if name not in ("ScalarEvent", "AliasEvent", "SequenceStartEvent", "MappingStartEvent"):
-            continue
-        nodes += 1
-        if nodes > MAX_NODES:
-            raise _Refused(f"must hold at most {MAX_NODES:,} values, but has more; shorten it", line)
-        node = _node(event, name, anchors, line, column)
-        if stack:
-            stack[-1][1].append(node)
-        else:
-            root = node
-        if name.endswith("StartEvent"):
-            stack.append((node, []))
-            if len(stack) > MAX_DEPTH:
-                raise _Refused(f"must be nested at most {MAX_DEPTH} deep, but is deeper; flatten it", line)
-    if root is None:
-        raise _Refused("must be a mapping, but the text is empty; see `tuner init` for a first sweep", 1)
-    return root
+        elif name in ("ScalarEvent", "AliasEvent", "SequenceStartEvent", "MappingStartEvent"):
+            self.nodes += 1
+            if self.nodes > MAX_NODES:
+                raise _Refusal(f"must hold at most {MAX_NODES:,} values, but has more; shorten it", line)
+            node = _node(event, name, self.anchors, line, column)
+            if self.stack:
+                self.stack[-1][1].append(node)
+            else:
+                self.root = node
+            if name.endswith("StartEvent"):
+                self.stack.append((node, []))
+                if len(self.stack) > MAX_DEPTH:
+                    raise _Refusal(f"must be nested at most {MAX_DEPTH} deep, but is deeper; flatten it", line)
 
 
 def _node(event: Any, name: str, anchors: dict[str, _Node], line: int, column: int) -> _Node:
     if name == "AliasEvent":
         target = anchors.get(event.anchor)
         if target is None:
-            raise _Refused(f"unknown alias {quote('*' + event.anchor)}; define its anchor above", line)
+            raise _Refusal(f"unknown alias {quote('*' + event.anchor)}; define its anchor above", line)
         if not target.closed:
-            raise _Refused(f"alias {quote('*' + event.anchor)} must not stand inside its own anchor; remove it", line)
+            raise _Refusal(f"alias {quote('*' + event.anchor)} must not stand inside its own anchor; remove it", line)
         return target
     tag = str(event.tag)[len(_TAG) :] if str(event.tag).startswith(_TAG) else event.tag and str(event.tag)
     if name == "ScalarEvent":
-        node = _Node("scalar", line, column, _scalar(event.value, tag, event.implicit[0], line), closed=True)
+        plain = bool(event.implicit[0])
+        node = _Node("scalar", line, column, _scalar(event.value, tag, plain, line), closed=True)
+        node.text, node.merge = event.value, plain and event.value == _MERGE
     else:
         kind: Literal["list", "mapping"] = "list" if name == "SequenceStartEvent" else "mapping"
         if tag not in (None, "!", "seq" if kind == "list" else "map"):
-            raise _Refused(f"must be plain data, but has the tag {quote(tag)}; remove the tag", line)
+            raise _Refusal(f"must be plain data, but has the tag {quote(tag)}; remove the tag", line)
         node = _Node(kind, line, column)
     if event.anchor is not None:
         anchors[event.anchor] = node
-    if name == "ScalarEvent":
-        node.pairs = [(event.value, node, node, event.implicit[0] and event.value == _MERGE)]
     return node
 
 
@@ -199,15 +215,14 @@ def _close(node: _Node, children: list[_Node]) -> None:
     seen: dict[str, int] = {}
     for key_node, value in zip(children[::2], children[1::2], strict=True):
         if key_node.kind != "scalar":
-            raise _Refused("a key must be text, but got a list or mapping; write a plain key", key_node.line)
-        text, _, _, merge = key_node.pairs[0]
-        text = _joined(text, key_node.line)
+            raise _Refusal("a key must be text, but got a list or mapping; write a plain key", key_node.line)
+        text = _joined(key_node.text, key_node.line)
         if text in seen:
-            raise _Refused(
+            raise _Refusal(
                 f"a key must stand once, but {quote(text)} stands on line {seen[text]} too; remove one", key_node.line
             )
         seen[text] = key_node.line
-        node.pairs.append((text, key_node, value, merge))
+        node.pairs.append((key_node, value))
 
 
 def _scalar(text: str, tag: str | None, plain: bool, line: int) -> Data:
@@ -218,10 +233,10 @@ def _scalar(text: str, tag: str | None, plain: bool, line: int) -> Data:
     value = _resolve(text, line)
     wanted = {"int": (int,), "float": (int, float), "bool": (bool,), "null": (type(None),)}.get(tag)
     if wanted is None:
-        raise _Refused(f"must be plain data, but has the tag {quote(tag)}; remove the tag", line)
+        raise _Refusal(f"must be plain data, but has the tag {quote(tag)}; remove the tag", line)
     if not isinstance(value, wanted) or (isinstance(value, bool) and tag != "bool"):
-        raise _Refused(f"must be a YAML {tag}, as its tag says, but got {quote(text)}; remove the tag", line)
-    return float(value) if tag == "float" else value
+        raise _Refusal(f"must be a YAML {tag}, as its tag says, but got {quote(text)}; remove the tag", line)
+    return float(value) if tag == "float" and value is not None else value
 
 
 def _resolve(text: str, line: int) -> Data:
@@ -230,7 +245,7 @@ def _resolve(text: str, line: int) -> Data:
         return _WORDS[text]
     if _INTEGER.match(text):
         if len(text) > MAX_DIGITS:
-            raise _Refused(f"a number must have at most {MAX_DIGITS} digits, but has {len(text):,}; round it", line)
+            raise _Refusal(f"a number must have at most {MAX_DIGITS} digits, but has {len(text):,}; round it", line)
         return int(text, 8 if text.startswith("0o") else 16 if text.startswith("0x") else 10)
     if len(text) <= MAX_DIGITS and _FLOAT.match(text):
         return float(text)
@@ -246,7 +261,9 @@ def _joined(text: str, line: int) -> str:
     try:
         return text.encode("utf-16", "surrogatepass").decode("utf-16")
     except UnicodeDecodeError:
-        raise _Refused("text must be valid Unicode, but holds half a surrogate pair; correct the escape", line) from None
+        raise _Refusal(
+            "text must be valid Unicode, but holds half a surrogate pair; correct the escape", line
+        ) from None
 
 
 class _Expansion:
@@ -255,51 +272,59 @@ class _Expansion:
     def __init__(self) -> None:
         self.lines: dict[Path, tuple[int, int]] = {}
         self.count = 0
+        self.depth = 0
 
     def document(self, root: _Node) -> Document:
         data = self.value(root, ())
-        self.lines.setdefault((), (root.line, root.column))
+        self.lines[()] = (root.line, root.column)
         return Document(data, self.lines)
 
     def value(self, node: _Node, path: Path) -> Data:
+        self.enter(node, path)
+        if node.kind == "scalar":
+            value = node.value
+        elif node.kind == "list":
+            value = [self.item(item, (*path, index), item) for index, item in enumerate(node.items)]
+        else:
+            value = self.mapping(node, path)
+        self.depth -= 1
+        return value
+
+    def enter(self, node: _Node, path: Path) -> None:
         self.count += 1
+        self.depth += 1
         if self.count > MAX_NODES:
-            raise _Refused(
+            raise _Refusal(
                 f"must hold at most {MAX_NODES:,} values once its aliases are written out, but has more; "
                 "remove aliases of aliases",
                 node.line,
                 path,
             )
-        if len(path) > MAX_DEPTH:
-            raise _Refused(f"must be nested at most {MAX_DEPTH} deep, but is deeper; flatten it", node.line, path)
-        if node.kind == "scalar":
-            return node.value
-        if node.kind == "list":
-            result = []
-            for index, item in enumerate(node.items):
-                self.lines[*path, index] = (item.line, item.column)
-                result.append(self.value(item, (*path, index)))
-            return result
-        return self.mapping(node, path)
+        if self.depth > MAX_DEPTH:
+            raise _Refusal(f"must be nested at most {MAX_DEPTH} deep, but is deeper; flatten it", node.line, path)
+
+    def item(self, node: _Node, path: Path, place: _Node) -> Data:
+        self.lines.setdefault(path, (place.line, place.column))
+        return self.value(node, path)
 
     def mapping(self, node: _Node, path: Path) -> dict[str, Data]:
         """Return the mapping: its own keys, then those of `<<`, earlier merges first."""
-        own: dict[str, Data] = {}
-        merges = []
-        for key, key_node, value, merge in node.pairs:
-            if merge:
+        merges: list[_Node] = []
+        result: dict[str, Data] = {}
+        for key, value in node.pairs:
+            if key.merge:
                 merges.extend(value.items if value.kind == "list" else [value])
-                continue
-            self.lines[*path, key] = (key_node.line, key_node.column)
-            own[key] = self.value(value, (*path, key))
+            else:
+                name = _joined(key.text, key.line)
+                result[name] = self.item(value, (*path, name), key)
         for merged in merges:
             if merged.kind != "mapping":
-                raise _Refused("<< must merge a mapping, but got something else; give it an alias", node.line, path)
-            before = dict(self.lines)
-            for key, value in self.mapping(merged, path).items():
-                own.setdefault(key, value)
-            self.lines.update(before)
-        return own
+                raise _Refusal("<< must merge a mapping, but got something else; give it an alias", node.line, path)
+            self.enter(merged, path)
+            for name, value in self.mapping(merged, path).items():
+                result.setdefault(name, value)
+            self.depth -= 1
+        return result
 
 
 _PLAIN_TEXT = re.compile(r"[A-Za-z_$/.][\w ./+*=<>()$-]*\Z", re.ASCII)
