@@ -1,0 +1,397 @@
+"""The command line of tuner: one thin function a verb. Parse, one library call, print.
+
+Results go to stdout, everything else to stderr. Nothing heavy is imported before a verb runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tuner.errors import TunerError, UsageError
+
+if TYPE_CHECKING:
+    from tuner.study import Study
+
+app = typer.Typer(
+    name="tuner",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Tune a command, a Python function or a model: a sweep file in, a Pareto front out.",
+)
+
+StudyArgument = Annotated[str | None, typer.Argument(help="Folder or name of a study; the latest without one.")]
+FormatOption = Annotated[str, typer.Option("--format", "-f", help="table, json, jsonl, csv, md or value.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Short for -f json.")]
+NameOption = Annotated[list[str] | None, typer.Option("--name", "-n", help="Only this parameter or metric; repeat it.")]
+ParamOption = Annotated[list[str] | None, typer.Option("--param", "-P", help="Fix a parameter: -P lr=1e-4.")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", "-S", help="Set a key: -S budget.trials=5.")]
+SweepArgument = Annotated[Path, typer.Argument(help="A sweep file.")]
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """Errors as one or two lines on stderr and the exit code of design section 7, never a traceback."""
+    try:
+        yield
+    except TunerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(error.exit_code) from error
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as error:
+        if os.environ.get("TUNER_DEBUG"):
+            raise
+        hint = "set TUNER_DEBUG=1 for the traceback and report it"
+        print(f"internal error: {type(error).__name__}: {error}; {hint}", file=sys.stderr)
+        raise typer.Exit(1) from error
+
+
+@contextmanager
+def _reading(study: str | None) -> Iterator[Study]:
+    from tuner.sessions import find_study
+    from tuner.study import Study
+
+    with _errors(), Study.open(find_study(study), read_only=True) as opened:
+        yield opened
+
+
+def _format(format: str, json: bool) -> Any:
+    from tuner.report.tables import FORMATS
+
+    chosen = "json" if json else format
+    if chosen not in FORMATS:
+        raise UsageError(f"-f must be one of {', '.join(FORMATS)}, but got {chosen!r}")
+    return chosen
+
+
+def _width() -> int | None:
+    import shutil
+
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+# --- daily ---
+
+
+@app.command()
+def init(
+    directory: Annotated[Path, typer.Argument(help="Where to write sweep.yaml and train.py.")] = Path(),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite them.")] = False,
+) -> None:
+    """Write a first sweep and the script it runs. Example: tuner init my-sweep"""
+    with _errors():
+        from tuner.scaffold import write_first_sweep
+
+        for file in write_first_sweep(directory, force=force):
+            print(file)
+
+
+@app.command()
+def validate(
+    sweep: SweepArgument,
+    param: ParamOption = None,
+    set_: SetOption = None,
+    sample_output: Annotated[Path | None, typer.Option(help="A log to try the metrics' stdout patterns on.")] = None,
+) -> None:
+    """Check a sweep file; print what it means. Example: tuner validate sweep.yaml"""
+    with _errors():
+        from tuner.preview import preview, sampled_metrics
+
+        print(preview(sweep, params=param or (), sets=set_ or (), suggestions=0))
+        if sample_output is not None:
+            print(sampled_metrics(sweep, sample_output))
+
+
+@app.command()
+def run(
+    sweep: SweepArgument,
+    directory: Annotated[Path | None, typer.Option("--dir", help="The study's folder (default: .tuner/NAME).")] = None,
+    param: ParamOption = None,
+    set_: SetOption = None,
+    parallel: Annotated[str | None, typer.Option("--parallel", "-j", help="Trials at a time, or auto.")] = None,
+    new: Annotated[bool, typer.Option("--new", help="Move an existing study aside and start over.")] = False,
+    adopt: Annotated[bool, typer.Option("--adopt", help="Keep its trials under a changed sweep.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run; start nothing.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Lines instead of the live display.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what differs and what is noticed.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Run a sweep, or continue it, and print its Pareto front. Example: tuner run sweep.yaml -S budget.trials=20"""
+    sets = [*(set_ or []), *([f"parallel={parallel}"] if parallel else [])]
+    with _errors():
+        from tuner.preview import preview
+
+        if dry_run:
+            print(preview(sweep, params=param or (), sets=sets, suggestions=3))
+            return
+        code = _run(sweep, directory, param or [], sets, new=new, adopt=adopt, plain=plain, quiet=quiet, json=json,
+                    verbose=verbose)  # fmt: skip
+    raise typer.Exit(code)
+
+
+def _run(
+    sweep: Path,
+    directory: Path | None,
+    params: list[str],
+    sets: list[str],
+    *,
+    new: bool,
+    adopt: bool,
+    plain: bool,
+    quiet: bool,
+    verbose: bool,
+    json: bool,
+) -> int:
+    import tuner
+    from tuner.report.progress import make_progress
+    from tuner.report.texts import describe, exit_code
+    from tuner.sweep import load_sweep
+
+    loaded = load_sweep(sweep, params=params, sets=sets)
+    if verbose or (loaded.notes and not quiet):
+        for note in loaded.notes:
+            print(f"note: {note}", file=sys.stderr)
+    no_color = bool(os.environ.get("NO_COLOR"))
+    observer = make_progress(plain=plain, quiet=quiet, no_color=no_color, environment=os.environ)
+    with tuner.run(loaded, directory, new=new, adopt=adopt, observer=observer) as study:
+        print(describe(study, "json" if json else "table", width=_width()))
+        if not quiet and not json:
+            print(f"continue: tuner run {sweep}    look: tuner pareto {study.dir}", file=sys.stderr)
+        return exit_code(study)
+
+
+@app.command()
+def status(study: StudyArgument = None, json: JsonOption = False) -> None:
+    """How far a study is. Example: tuner status digits"""
+    with _reading(study) as opened:
+        from tuner.report.texts import status_text
+
+        print(status_text(opened, json=json))
+
+
+@app.command()
+def best(
+    study: StudyArgument = None, format: FormatOption = "table", json: JsonOption = False, name: NameOption = None
+) -> None:
+    """The best feasible trial; the knee of the front with several goals. Example: tuner best -f value -n lr"""
+    with _reading(study) as opened:
+        from tuner.report.tables import render_trials
+
+        found = opened.best()
+        records = [found] if found is not None else []
+        print(render_trials(records, opened, _format(format, json), thing="best", names=name or (), width=_width()))
+        if not records:
+            print(f"study {opened.sweep.name} has no feasible trial yet", file=sys.stderr)
+            raise typer.Exit(3)
+
+
+@app.command()
+def pareto(
+    study: StudyArgument = None, format: FormatOption = "table", json: JsonOption = False, name: NameOption = None
+) -> None:
+    """The feasible trials that no other dominates. Example: tuner pareto digits --json"""
+    with _reading(study) as opened:
+        from tuner.report.tables import render_trials
+
+        records = opened.pareto()
+        print(render_trials(records, opened, _format(format, json), thing="pareto", names=name or (), width=_width()))
+        if not records:
+            print(f"study {opened.sweep.name} has no feasible trial yet", file=sys.stderr)
+            raise typer.Exit(3)
+
+
+@app.command()
+def trials(
+    study: StudyArgument = None,
+    format: FormatOption = "table",
+    json: JsonOption = False,
+    name: NameOption = None,
+    state: Annotated[list[str] | None, typer.Option("--state", help="Only trials in this state; repeat it.")] = None,
+) -> None:
+    """Every trial. Example: tuner trials digits --state failed"""
+    with _reading(study) as opened:
+        from tuner.report.tables import render_trials
+
+        records = list(opened.records(states=state or ()))
+        print(render_trials(records, opened, _format(format, json), thing="trials", names=name or (), width=_width()))
+
+
+# --- look closer ---
+
+
+@app.command()
+def show(
+    trial: Annotated[int, typer.Argument(help="The trial's number.")],
+    study: StudyArgument = None,
+    json: JsonOption = False,
+) -> None:
+    """One trial: configuration, metrics, why it was proposed, how it went. Example: tuner show 12"""
+    with _reading(study) as opened:
+        from tuner.report.texts import trial_text
+
+        print(trial_text(opened, trial, json=json))
+
+
+@app.command()
+def logs(
+    trial: Annotated[int, typer.Argument(help="The trial's number.")],
+    study: StudyArgument = None,
+    stderr: Annotated[bool, typer.Option("--stderr", help="Only its standard error.")] = False,
+    tail: Annotated[int, typer.Option("--tail", help="Only the last lines; 0 for all.")] = 0,
+) -> None:
+    """What a trial printed. Example: tuner logs 12 --tail 20"""
+    with _reading(study) as opened:
+        from tuner.report.texts import log_text
+
+        print(log_text(opened, trial, names=("stderr.log",) if stderr else ("stdout.log", "stderr.log"), tail=tail))
+
+
+@app.command("list")
+def list_(json: JsonOption = False) -> None:
+    """The studies under .tuner/. Example: tuner list"""
+    with _errors():
+        from tuner.report.texts import list_text
+
+        print(list_text(json=json))
+
+
+# --- control ---
+
+
+@app.command()
+def stop(
+    study: StudyArgument = None,
+    now: Annotated[bool, typer.Option("--now", help="Terminate the running trials; they will be retried.")] = False,
+) -> None:
+    """Ask a running sweep to end; running trials may finish. Example: tuner stop digits"""
+    with _errors():
+        from tuner.requests import request_stop
+
+        print(request_stop(study, now=now))
+
+
+@app.command()
+def retry(
+    study: Annotated[str, typer.Argument(help="Folder or name of a study.")],
+    trials: Annotated[list[int] | None, typer.Argument(help="Numbers of failed or pruned trials.")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Every failed trial.")] = False,
+) -> None:
+    """Have failed trials tried again. Example: tuner retry digits --failed"""
+    with _errors():
+        from tuner.requests import request_retry
+
+        print(request_retry(study, trials or [], failed=failed))
+
+
+@app.command()
+def enqueue(
+    study: Annotated[str, typer.Argument(help="Folder or name of a study.")],
+    params: Annotated[list[str], typer.Argument(help="name=value, the rest takes its centre.")],
+) -> None:
+    """Have a configuration tried next. Example: tuner enqueue digits lr=1e-4 rank=8"""
+    with _errors():
+        from tuner.requests import request_enqueue
+
+        print(request_enqueue(study, params))
+
+
+@app.command()
+def ask(
+    study: Annotated[str, typer.Argument(help="Folder or name of a study, or a sweep file to start one.")],
+    n: Annotated[int, typer.Option("--n", help="How many proposals.")] = 1,
+    lease: Annotated[str, typer.Option("--lease", help="Without a result after this long, it waits again.")] = "24h",
+    json: JsonOption = False,
+) -> None:
+    """The next configurations, to evaluate elsewhere. Example: tuner ask digits --json"""
+    with _errors():
+        from tuner.requests import ask_proposals
+
+        print(ask_proposals(study, n, lease, json=json))
+
+
+@app.command()
+def tell(
+    study: Annotated[str, typer.Argument(help="Folder or name of a study.")],
+    trial: Annotated[int, typer.Argument(help="The trial's number.")],
+    metrics: Annotated[list[str] | None, typer.Argument(help="name=value of every metric.")] = None,
+    failed: Annotated[str | None, typer.Option("--failed", help="It failed: the failure kind.")] = None,
+    message: Annotated[str, typer.Option("--message", help="Why it failed.")] = "",
+    attempt: Annotated[int | None, typer.Option("--attempt", help="Which attempt this is the result of.")] = None,
+) -> None:
+    """The result of an asked configuration. Example: tuner tell digits 3 accuracy=0.9 params_m=1.2"""
+    with _errors():
+        from tuner.requests import tell_result
+
+        print(tell_result(study, trial, metrics or [], failed=failed, message=message, attempt=attempt))
+
+
+# --- move data, environment ---
+
+
+@app.command()
+def export(
+    study: StudyArgument = None,
+    to: Annotated[str, typer.Option("--to", help="csv, parquet, json or optuna.")] = "csv",
+    output: Annotated[str | None, typer.Option("--output", "-o", help="A file, or for optuna a storage URL.")] = None,
+) -> None:
+    """Write a study's trials for other tools. Example: tuner export digits --to optuna -o sqlite:///optuna.db"""
+    with _reading(study) as opened:
+        from tuner.exporting import export_study
+
+        print(export_study(opened, to, output))
+
+
+@app.command("import")
+def import_(
+    source: Annotated[Path, typer.Argument(help="A Katib, Hydra, NNI or W&B file; or a CSV of trials.")],
+    study: Annotated[str | None, typer.Option("--study", help="The study that takes a CSV's trials.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where the sweep goes (default: stdout).")
+    ] = None,
+) -> None:
+    """Translate a foreign sweep, or take in measured trials. Example: tuner import katib.yaml -o sweep.yaml"""
+    with _errors():
+        from tuner.importing import import_file
+
+        print(import_file(source, study=study, output=output))
+
+
+@app.command()
+def schema(json: JsonOption = True) -> None:
+    """The JSON Schema of a sweep file, for editors. Example: tuner schema > sweep.schema.json"""
+    with _errors():
+        from json import dumps
+
+        from tuner.sweep import json_schema
+
+        print(dumps(json_schema(), indent=2))
+
+
+@app.command()
+def doctor(json: JsonOption = False) -> None:
+    """What this machine has, and what would go wrong. Example: tuner doctor"""
+    with _errors():
+        from tuner.doctor import examine, report_text
+
+        findings = examine()
+        print(report_text(findings, json=json))
+        if not all(finding.ok for finding in findings):
+            raise typer.Exit(8)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,7 +1,7 @@
-"""Keep ratios of a network's matrices and the criterion that ranks their weights.
+"""Keep ratios of a network's layers and the criterion that ranks their weights.
 
-One number per prunable matrix, from the input to the output. The ViT's four blocks hold qkv, out, up and down each; the
-MLP has four hidden layers.
+Ratios go from the input to the output. The ViT has eight layers, the attention and the MLP of each of its four blocks,
+or 16 matrices when each gets a ratio of its own (qkv, out, up, down of each block). The MLP has four hidden matrices.
 """
 
 from __future__ import annotations
@@ -11,28 +11,43 @@ from collections.abc import Callable
 from tuner.parameters import Choice, Vector
 from tuner.space import SearchSpace
 
+VIT_LAYERS = 8
 VIT_MATRICES = 16
-MLP_MATRICES = 4
+MLP_LAYERS = 4
 LOWEST_KEEP = 0.05
 CRITERIA = ("magnitude", "wanda", "random")
 
 
 def vit() -> SearchSpace:
-    """Return the space of the ViT: 16 free keep ratios and a criterion."""
-    return SearchSpace([Vector("keep", length=VIT_MATRICES, low=LOWEST_KEEP, high=1.0), Choice("criterion", CRITERIA)])
+    """Return the space of the ViT: one keep ratio a layer and a criterion."""
+    return _free(VIT_LAYERS)
 
 
 def vit_monotone() -> SearchSpace:
-    """Return the space of the ViT in which no matrix keeps a larger share than one before it."""
-    keep = Vector("keep", length=VIT_MATRICES, low=LOWEST_KEEP, high=1.0, monotone="decreasing")
+    """Return the space of the ViT in which no layer keeps a larger share than one before it."""
+    keep = Vector("keep", length=VIT_LAYERS, low=LOWEST_KEEP, high=1.0, monotone="decreasing")
     return SearchSpace([keep, Choice("criterion", CRITERIA)])
 
 
+def vit_matrices() -> SearchSpace:
+    """Return the space of the ViT with one keep ratio a matrix."""
+    return _free(VIT_MATRICES)
+
+
 def mlp() -> SearchSpace:
-    """Return the space of the MLP: four free keep ratios and a criterion."""
-    return SearchSpace([Vector("keep", length=MLP_MATRICES, low=LOWEST_KEEP, high=1.0), Choice("criterion", CRITERIA)])
+    """Return the space of the MLP: one keep ratio a hidden matrix and a criterion."""
+    return _free(MLP_LAYERS)
+
+
+def _free(length: int) -> SearchSpace:
+    return SearchSpace([Vector("keep", length=length, low=LOWEST_KEEP, high=1.0), Choice("criterion", CRITERIA)])
 
 
 def spaces() -> dict[str, Callable[[], SearchSpace]]:
     """Return the spaces by name."""
-    return {"sparsity/vit": vit, "sparsity/vit-monotone": vit_monotone, "sparsity/mlp": mlp}
+    return {
+        "sparsity/vit": vit,
+        "sparsity/vit-monotone": vit_monotone,
+        "sparsity/vit-matrices": vit_matrices,
+        "sparsity/mlp": mlp,
+    }

@@ -29,7 +29,7 @@ class Ledger:
         spent: Totals against the budget.
         baseline: The baseline's metrics once it has completed.
         next_trial: The number of the next new trial.
-        n_finished: Trials that came to an end: the next one's rank.
+        next_rank: The rank of the next trial to finish.
     """
 
     def __init__(self, problem: Problem, *, gpus: int = 0, read: Reader | None = None) -> None:
@@ -38,7 +38,7 @@ class Ledger:
         self.spent = Spent()
         self.baseline: Mapping[str, float] | None = None
         self.next_trial = 0
-        self.n_finished = 0
+        self.next_rank = 0
         self.buffer = HistoryBuffer(problem)
         self._gpus = gpus
         self._read = read
@@ -62,7 +62,7 @@ class Ledger:
         self.pending.pop(record.trial, None)
         self.spent.running.discard(record.trial)
         self.next_trial = max(self.next_trial, record.trial + 1)
-        self.n_finished += 1
+        self.next_rank += 1
         self._seen.add(problem.space.key(record.config))
         completed = record.state == "completed"
         if completed and record.provenance.engine == "baseline" and self.baseline is None:
@@ -98,6 +98,8 @@ class Ledger:
             self.buffer.replace_margins(margins)
 
     def _spend(self, record: TrialRecord, seconds: float) -> None:
+        if record.provenance.engine == "added":  # measured elsewhere: on somebody else's budget
+            return
         self.spent.finished += 1
         self.spent.failed += record.state == "failed"
         budget = self.problem.budget

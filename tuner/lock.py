@@ -78,3 +78,17 @@ def is_locked(directory: Path) -> bool:
         return False
     except OSError:
         return True
+
+
+def worker_alive(worker: str) -> bool:
+    """Whether the process `api:pid@host` still lives here; a run (`run:`) that lived would hold the lock."""
+    pid, _, host = worker.partition(":")[2].partition("@")
+    if host != socket.gethostname() or not pid.isdigit() or not worker.startswith("api:"):
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -9,10 +9,13 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuner import catalog
 from tuner.errors import ObjectiveError, TunerError
+
+if TYPE_CHECKING:
+    from tuner.sweep import Sweep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,4 +66,20 @@ def load_objective(ref: ObjectiveRef) -> Any:
 def _checked(objective: Any, name: str) -> Any:
     if callable(objective) or hasattr(objective, "evaluate"):
         return objective
-    raise ObjectiveError(f"objective {name!r} must be callable or have `evaluate`, but it is {type(objective).__name__}")
+    raise ObjectiveError(
+        f"objective {name!r} must be callable or have `evaluate`, but it is {type(objective).__name__}"
+    )
+
+
+def reference_of(sweep: Sweep) -> ObjectiveRef | None:
+    """How to load a sweep's objective in any process; None when it has none."""
+    section = sweep.objective
+    if section is None:
+        return None
+    return ObjectiveRef(name=section.name, options=section.options, folder=sweep.base_dir, function=section.function)
+
+
+def objective_of(sweep: Sweep) -> Any:
+    """The loaded objective of a sweep; None for a command, or when trials are only asked and told."""
+    ref = reference_of(sweep)
+    return None if ref is None else load_objective(ref)

@@ -119,7 +119,9 @@ class Problem:
                     continue
         return values
 
-    def margins(self, config: Config, metrics: Mapping[str, float], baseline: Mapping[str, float] | None) -> list[float]:
+    def margins(
+        self, config: Config, metrics: Mapping[str, float], baseline: Mapping[str, float] | None
+    ) -> list[float]:
         """One margin a constraint, in order; NaN where unknown."""
         return [constraint.margin(config, metrics, baseline) for constraint in self.constraints]
 
@@ -129,16 +131,19 @@ class Problem:
 
     def values(self, metrics: Mapping[str, float]) -> list[float]:
         """The objectives of one trial, all maximised; NaN where absent."""
-        return [metric.sign * metrics[metric.name] if metric.name in metrics else math.nan for metric in self.objectives]
+        return [
+            metric.sign * metrics[metric.name] if metric.name in metrics else math.nan for metric in self.objectives
+        ]
 
 
-def make_problem(sweep: Sweep, objective: Any = None, *, slots: int = 1) -> Problem:
+def make_problem(sweep: Sweep, objective: Any = None, *, slots: int = 1, reading: bool = False) -> Problem:
     """The problem that a sweep poses, with its objective's own space, metrics and known values taken in.
 
     Args:
         sweep: A validated sweep.
         objective: The loaded objective; only its optional `space`, `metrics`, `known` and `baseline` are read.
         slots: Device slots at hand: what `parallel: auto` means.
+        reading: Only to read what was measured: the restrictions, which may need the objective's code, are left out.
 
     Raises:
         SweepError: The sweep and the objective do not fit together.
@@ -148,8 +153,8 @@ def make_problem(sweep: Sweep, objective: Any = None, *, slots: int = 1) -> Prob
     known = _known(objective, own_formulas)
     known_names = _known_names(metrics, own_formulas, objective)
     constraints = _constraints(sweep, metrics)
-    restrictions = [c.text for c in constraints if c.metrics and c.metrics <= known_names and not c.needs_baseline]
-    space = _space(sweep, objective, restrictions, known)
+    on_known = [c.text for c in constraints if c.metrics and c.metrics <= known_names and not c.needs_baseline]
+    space = _space(sweep, objective, [] if reading else [*sweep.restrictions, *on_known], known)
     baseline = sweep.baseline if sweep.baseline is not None else _own_baseline(sweep, objective)
     return Problem(
         name=sweep.name,
@@ -182,7 +187,9 @@ def _metrics(sweep: Sweep, objective: Any) -> tuple[Metric, ...]:
         declared = Metric(name=name, **section.model_dump(exclude={"name"}))
         merged.append(declared if declared.unit or name not in own else replace(declared, unit=own[name].unit))
     if not any(metric.goal for metric in merged):
-        fault = Fault("$.metrics", "at least one metric must have a goal, but none has; add `goal: maximize` or `minimize`")
+        fault = Fault(
+            "$.metrics", "at least one metric must have a goal, but none has; add `goal: maximize` or `minimize`"
+        )
         raise SweepError([fault], sweep.source)
     return tuple(merged)
 
@@ -247,7 +254,7 @@ def _constraint(text: str, metric_names: set[str]) -> Constraint:
     return Constraint(text=text, expression=expression, metrics=read, needs_baseline=needs_baseline)
 
 
-def _space(sweep: Sweep, objective: Any, known_constraints: list[str], known: Known | None) -> SearchSpace:
+def _space(sweep: Sweep, objective: Any, restrictions: list[str], known: Known | None) -> SearchSpace:
     from tuner.parameters import from_dict
 
     own: SearchSpace | None = getattr(objective, "space", None)
@@ -262,8 +269,7 @@ def _space(sweep: Sweep, objective: Any, known_constraints: list[str], known: Kn
         fault = Fault("$.parameters", "at least one parameter must be declared, but there is none; add `parameters:`")
         raise SweepError([fault], sweep.source)
     inherited = [r.text for r in own.restrictions] if own is not None else []
-    restrictions = [*inherited, *sweep.restrictions, *known_constraints]
-    return SearchSpace(list(parameters.values()), restrictions, known)
+    return SearchSpace(list(parameters.values()), [*inherited, *restrictions], known)
 
 
 def _own_baseline(sweep: Sweep, objective: Any) -> Config | None:

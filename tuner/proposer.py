@@ -120,4 +120,3 @@ class Proposer:
                 taken.add(self._problem.space.key(config))
                 fresh.append(config)
         return fresh
-

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from tuner.trial import FINISHED, Config, Failure, Proposal, Provenance, State
+from tuner.store import dumps
+from tuner.trial import FINISHED, Config, Failure, Outcome, Proposal, Provenance, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,3 +119,52 @@ def proposal_of(record: TrialRecord) -> Proposal:
         context=record.context,
         origin=record.origin,
     )
+
+
+def row_of(proposal: Proposal) -> dict[str, Any]:
+    """The columns that a new trial starts with."""
+    return {
+        "trial": proposal.trial,
+        "attempt": proposal.attempt,
+        "config": dumps(proposal.config),
+        "seed": proposal.seed,
+        "fidelity": proposal.fidelity,
+        "context": None if proposal.context is None else dumps(list(proposal.context)),
+        "origin": proposal.origin,
+        "provenance": dumps(provenance_to_dict(proposal.provenance)),
+    }
+
+
+def finished_record(
+    proposal: Proposal, outcome: Outcome, started_at: float, finished_at: float, slot: str | None
+) -> TrialRecord:
+    """What a proposal became."""
+    return TrialRecord(
+        trial=proposal.trial,
+        state=outcome.state,
+        attempt=proposal.attempt,
+        config=proposal.config,
+        seed=proposal.seed,
+        provenance=proposal.provenance,
+        metrics=outcome.metrics,
+        measures=outcome.measures,
+        fidelity=proposal.fidelity,
+        failure=outcome.failure,
+        started_at=started_at,
+        finished_at=finished_at,
+        slot=slot,
+    )
+
+
+def finished_columns(record: TrialRecord) -> dict[str, Any]:
+    """The columns that change when a trial ends."""
+    failure = record.failure
+    return {
+        "state": record.state,
+        "metrics": dumps(dict(record.metrics)),
+        "measures": dumps(dict(record.measures)),
+        "failure_kind": None if failure is None else failure.kind,
+        "failure_message": None if failure is None else failure.message,
+        "finished_at": record.finished_at,
+        "slot": record.slot,
+    }

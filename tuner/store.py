@@ -1,8 +1,8 @@
 """Store: the trials of a study in one database, through SQLAlchemy Core.
 
-SQLite in WAL mode by default (one file, `study.db`), in memory when there is no folder, PostgreSQL by URL. A trial costs
-two transactions, one when it starts and one when it finishes; reports are batched into one. Only one process writes (see
-`lock.py`); readers never block it. Rows are plain mappings; `study.py` gives them meaning.
+SQLite in WAL mode by default (one file, `study.db`), in memory when there is no folder, PostgreSQL by URL. A trial
+costs two transactions, one when it starts and one when it finishes; reports are batched into one. Only one process
+writes (see `lock.py`); readers never block it. Rows are plain mappings; `study.py` gives them meaning.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from sqlalchemy.pool import StaticPool
 from tuner.errors import StoreError
 
 SCHEMA_VERSION = 1
+
+_REPORT_BATCH = 200
+_REPORT_INTERVAL_S = 1.0
 
 _tables = sa.MetaData()
 
@@ -65,12 +68,13 @@ reports = sa.Table(
     "reports",
     _tables,
     sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("study", sa.String, nullable=False, index=True),
+    sa.Column("study", sa.String, nullable=False),
     sa.Column("trial", sa.Integer, nullable=False),
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("step", sa.Integer, nullable=False),
     sa.Column("metrics", sa.Text, nullable=False),
     sa.Column("at", sa.Float, nullable=False),
+    sa.Index("reports_of_trial", "study", "trial"),
 )
 
 events = sa.Table(
@@ -102,6 +106,7 @@ class Store:
     def __init__(self, url: str, study: str, *, read_only: bool = False) -> None:
         self.study = study
         self.url = url
+        self._reports: list[Row] = []
         try:
             self._engine = _engine(url)
             self._connection = self._engine.connect()
@@ -139,8 +144,8 @@ class Store:
 
     # --- the study ---
 
-    def create_study(self, *, digest: str, sweep: str, token: str) -> None:
-        """Write the study's own row.
+    def create_study(self, *, digest: str, sweep: str, token: str, first: Sequence[Row] = ()) -> None:
+        """Write the study's own row and its first waiting trials, all or none.
 
         Raises:
             StoreError: There is one already.
@@ -157,6 +162,9 @@ class Store:
         }
         with self._transaction() as connection:
             connection.execute(sa.insert(studies), [row])
+            if first:
+                waiting = [{**_EMPTY_TRIAL, **trial, "study": self.study, "state": "waiting"} for trial in first]
+                connection.execute(_INSERT_TRIAL, waiting)
 
     def read_study(self) -> Row | None:
         """The study's own row; None when there is none.
@@ -191,23 +199,32 @@ class Store:
         with self._transaction() as connection:
             connection.execute(_INSERT_TRIAL, [{**_EMPTY_TRIAL, **row, "study": self.study} for row in rows])
 
-    def update_trial(self, trial: int, *, reports: Sequence[Row] = (), **values: Any) -> None:
-        """Set columns of one trial, together with its last reports."""
+    def update_trial(self, trial: int, **values: Any) -> None:
+        """Set columns of one trial, and write the reports that were buffered, in one transaction."""
         with self._transaction() as connection:
-            if reports:
-                connection.execute(_INSERT_REPORT, [{**row, "study": self.study} for row in reports])
+            if self._reports:
+                connection.execute(_INSERT_REPORT, self._reports)
+                self._reports = []
             connection.execute(_update_trial(tuple(values)), {"_study": self.study, "_trial": trial, **values})
 
-    def insert_reports(self, rows: Sequence[Row]) -> None:
-        """Add a batch of intermediate reports."""
-        if rows:
-            with self._transaction() as connection:
-                connection.execute(_INSERT_REPORT, [{**row, "study": self.study} for row in rows])
+    def add_report(self, *, trial: int, attempt: int, step: int, metrics: str) -> None:
+        """Buffer an intermediate report; the buffer is written when it is full or a second old."""
+        row = {"study": self.study, "trial": trial, "attempt": attempt, "step": step, "metrics": metrics}
+        self._reports.append({**row, "at": time.time()})
+        if len(self._reports) >= _REPORT_BATCH or time.time() - self._reports[0]["at"] > _REPORT_INTERVAL_S:
+            self.flush_reports()
 
-    def trials(self, *, where: Sequence[sa.ColumnElement[bool]] = (), order: str = "trial") -> Sequence[Row]:
-        """Trials, by number or by `rank` (order of finishing)."""
-        query = sa.select(trials).where(trials.c.study == self.study, *where).order_by(trials.c[order])
-        return self._read(query)
+    def flush_reports(self) -> None:
+        """Write the buffered reports."""
+        if self._reports:
+            with self._transaction() as connection:
+                connection.execute(_INSERT_REPORT, self._reports)
+            self._reports = []
+
+    def trials(self, *, states: Sequence[str] = ()) -> Sequence[Row]:
+        """Trials by number, of the given states or all."""
+        query = sa.select(trials).where(trials.c.study == self.study).order_by(trials.c.trial)
+        return self._read(query.where(trials.c.state.in_(states)) if states else query)
 
     def stream_trials(self) -> Iterator[Row]:
         """Finished trials in the order in which they finished, in batches, so that memory stays flat."""
@@ -219,7 +236,7 @@ class Store:
 
     def trial(self, number: int) -> Row | None:
         """One trial; None when there is none of that number."""
-        rows = self.trials(where=[trials.c.trial == number])
+        rows = self._read(sa.select(trials).where(trials.c.study == self.study, trials.c.trial == number))
         return rows[0] if rows else None
 
     def reports(self, trial: int | None = None) -> Sequence[Row]:

@@ -36,16 +36,22 @@ class Architecture:
     Attributes:
         name: "vit" or "mlp".
         shapes: Every parameter's shape by name; a matrix is (outputs, inputs).
-        prunable: The matrices that have a keep ratio, from the input to the output.
+        layers: The prunable matrices, from the input to the output, in the groups that share a keep ratio: the
+            attention (qkv, out) and the MLP (up, down) of each of the ViT's blocks; each hidden matrix of the MLP.
         positions: How often each prunable matrix is applied to one image.
         fixed_flops: FLOPs of one image that pruning does not touch.
     """
 
     name: str
     shapes: Mapping[str, tuple[int, ...]]
-    prunable: tuple[str, ...]
+    layers: tuple[tuple[str, ...], ...]
     positions: int
     fixed_flops: int
+
+    @property
+    def prunable(self) -> tuple[str, ...]:
+        """The prunable matrices, from the input to the output."""
+        return tuple(name for layer in self.layers for name in layer)
 
     @property
     def n_params(self) -> int:
@@ -73,18 +79,19 @@ def _vit() -> Architecture:
         "embed.position": (TOKENS, WIDTH),
     }
     matrices = {"qkv": (3 * WIDTH, WIDTH), "out": (WIDTH, WIDTH), "up": (HIDDEN, WIDTH), "down": (WIDTH, HIDDEN)}
-    prunable = []
+    layers: list[tuple[str, ...]] = []
     for block in range(BLOCKS):
         for norm in ("norm1", "norm2"):
             shapes |= {f"block{block}.{norm}.weight": (WIDTH,), f"block{block}.{norm}.bias": (WIDTH,)}
         for name, shape in matrices.items():
             shapes |= {f"block{block}.{name}.weight": shape, f"block{block}.{name}.bias": shape[:1]}
-            prunable.append(f"block{block}.{name}.weight")
+        for pair in (("qkv", "out"), ("up", "down")):
+            layers.append(tuple(f"block{block}.{name}.weight" for name in pair))
     shapes |= {"norm.weight": (WIDTH,), "norm.bias": (WIDTH,)}
     shapes |= {"head.weight": (CLASSES, WIDTH), "head.bias": (CLASSES,)}
     scores_and_mixing = 2 * BLOCKS * TOKENS * TOKENS * WIDTH  # multiply-adds of Q K^T and of softmax(.) V
     fixed = TOKENS * PATCH * PATCH * WIDTH + scores_and_mixing + WIDTH * CLASSES
-    return Architecture(name="vit", shapes=shapes, prunable=tuple(prunable), positions=TOKENS, fixed_flops=2 * fixed)
+    return Architecture(name="vit", shapes=shapes, layers=tuple(layers), positions=TOKENS, fixed_flops=2 * fixed)
 
 
 def _mlp() -> Architecture:
@@ -92,9 +99,9 @@ def _mlp() -> Architecture:
     shapes: dict[str, tuple[int, ...]] = {}
     for i, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
         shapes |= {f"layer{i}.weight": (outputs, inputs), f"layer{i}.bias": (outputs,)}
-    prunable = tuple(name for name in shapes if name.endswith(".weight"))
+    layers = tuple((name,) for name in shapes if name.endswith(".weight"))
     shapes |= {"head.weight": (CLASSES, widths[-1]), "head.bias": (CLASSES,)}
-    return Architecture(name="mlp", shapes=shapes, prunable=prunable, positions=1, fixed_flops=2 * CLASSES * widths[-1])
+    return Architecture(name="mlp", shapes=shapes, layers=layers, positions=1, fixed_flops=2 * CLASSES * widths[-1])
 
 
 ARCHITECTURES: Mapping[str, Architecture] = {"vit": _vit(), "mlp": _mlp()}

@@ -1,4 +1,4 @@
-"""The objective `sparsity`: which share of each matrix of a trained network to keep, and by which criterion.
+"""The objective `sparsity`: which share of each layer of a trained network to keep, and by which criterion.
 
 A small vision transformer or an MLP, trained once on scikit-learn's digits, is pruned in one shot (no retraining) and
 measured on the validation split. Sizes follow from the configuration alone (`Sparsity.known`).
@@ -39,7 +39,7 @@ class Sparsity:
     sweep, for the members of the front: a test accuracy that chose a configuration would no longer be one.
 
     Attributes:
-        space: `sparsity/vit`, `sparsity/mlp` or `sparsity/vit-monotone`.
+        space: One of `tuner.search_spaces.sparsity`.
         metrics: accuracy (share of validation images, maximised), kept_kparams (thousands of parameters left, biases,
             norms and embeddings included, minimised), mflops (of one image, masked weights skipped; recorded).
     """
@@ -48,6 +48,9 @@ class Sparsity:
         self.recipe = recipe
         self.space = space
         self.architecture = ARCHITECTURES[recipe.model]
+        length = len(space.parameters[space.names.index("keep")].columns())
+        by_matrix = length == len(self.architecture.prunable)
+        self._groups = tuple((name,) for name in self.architecture.prunable) if by_matrix else self.architecture.layers
         dense_kparams = self.architecture.n_params / 1e3
         self.metrics: Mapping[str, Metric] = {
             "accuracy": Metric(name="accuracy", goal="maximize", reference=0.5),
@@ -60,7 +63,8 @@ class Sparsity:
         shapes = self.architecture.shapes
         kept = sum(
             criteria.kept_weights(config["criterion"], (shapes[name][0], shapes[name][1]), keep)
-            for name, keep in zip(self.architecture.prunable, config["keep"], strict=True)
+            for group, keep in zip(self._groups, config["keep"], strict=True)
+            for name in group
         )
         return {
             "kept_kparams": self.architecture.kept_params(kept) / 1e3,
@@ -82,7 +86,7 @@ class Sparsity:
 
     def baseline(self) -> dict[str, Any]:
         """Return the configuration of the dense network."""
-        return {"keep": [1.0] * len(self.architecture.prunable), "criterion": "magnitude"}
+        return {"keep": [1.0] * len(self._groups), "criterion": "magnitude"}
 
     def prepare(self) -> None:
         """Train the network unless the cache holds it: once per machine, by one process, seconds on one core."""
@@ -98,9 +102,10 @@ class Sparsity:
         criterion: criteria.Criterion = config["criterion"]
         ranks = self._random_ranks(seed) if criterion == "random" else self._ranks[criterion]
         masks = {}
-        for name, keep in zip(self.architecture.prunable, config["keep"], strict=True):
-            outputs, inputs = ranks[name].shape
-            masks[name] = ranks[name] < criteria.kept_per_group(criterion, (outputs, inputs), keep)[1]
+        for group, keep in zip(self._groups, config["keep"], strict=True):
+            for name in group:
+                outputs, inputs = ranks[name].shape
+                masks[name] = ranks[name] < criteria.kept_per_group(criterion, (outputs, inputs), keep)[1]
         return masks
 
     def _accuracy(self, config: Mapping[str, Any], split: str, seed: int) -> float:
@@ -151,12 +156,13 @@ class Sparsity:
         }
 
 
-def build(*, model: str = "vit", monotone: bool = False, epochs: int | None = None) -> Sparsity:
+def build(*, model: str = "vit", variant: str | None = None, epochs: int | None = None) -> Sparsity:
     """Return the objective.
 
     Args:
-        model: "vit" (16 matrices, 131 thousand prunable weights) or "mlp" (4 matrices, 74 thousand).
-        monotone: Let the keep ratio only fall from the input to the output (ViT only).
+        model: "vit" (131 thousand prunable weights in 8 layers) or "mlp" (74 thousand in 4).
+        variant: Of the ViT's space: "monotone" (keep ratios only fall from the input to the output) or "matrices" (one
+            ratio for each of the 16 matrices); None for one free ratio a layer.
         epochs: Of training, in place of the recipe's; fewer is faster and less accurate.
 
     Raises:
@@ -166,8 +172,10 @@ def build(*, model: str = "vit", monotone: bool = False, epochs: int | None = No
         raise UsageError(f"model must be one of {', '.join(RECIPES)}, but got {model!r}; name one of them")
     if epochs is not None and epochs < 1:
         raise UsageError(f"epochs must be at least 1, but got {epochs!r}; leave it out for the recipe's own")
-    name = f"sparsity/{model}{'-monotone' if monotone else ''}"
+    name = f"sparsity/{model}" if variant is None else f"sparsity/{model}-{variant}"
     if name not in spaces():
-        raise UsageError(f"monotone must be false for model {model!r}, but got true; the space {name} does not exist")
+        known = [known.partition("-")[2] for known in spaces() if known.startswith(f"sparsity/{model}-")]
+        choices = f"one of {', '.join(known)}" if known else "left out"
+        raise UsageError(f"variant must be {choices} for model {model!r}, but got {variant!r}")
     recipe = RECIPES[model] if epochs is None else dataclasses.replace(RECIPES[model], epochs=epochs)
     return Sparsity(recipe, spaces()[name]())

@@ -1,1 +1,1 @@
-"""Where trials are evaluated: worker processes, commands, leased devices."""
+"""Where trials run: worker processes for Python objectives, process groups for commands, slots of devices."""

@@ -1,0 +1,174 @@
+"""Surrogates: one exact Gaussian process per outcome, over the columns of the unit cube.
+
+Notation
+    X       inputs, shape (n, d), in [0, 1]; an inactive column holds 0.5
+    Y       outcomes, shape (n, k), in their own units, NaN where a trial has none
+    Z       outcomes as the models see them: (Y - loc) / scale, tails clipped, shape (n, k)
+
+The covariance is Matern-5/2 over continuous, integer and ordinal columns times a Hamming kernel over categorical ones,
+with a lengthscale a column. Their priors grow with the dimension (Hvarfner, Hellsten and Nardi 2024), which is what
+keeps an exact process useful beyond twenty columns.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gpytorch
+import torch
+from botorch.exceptions import ModelFittingError
+from botorch.fit import fit_gpytorch_mll
+from botorch.models import ModelListGP, SingleTaskGP
+from botorch.models.kernels import CategoricalKernel
+from botorch.models.model import Model
+from gpytorch.constraints import GreaterThan
+from gpytorch.kernels import Kernel, MaternKernel
+from gpytorch.priors import LogNormalPrior
+from torch import Tensor
+
+_TAIL = 3.0
+"""Interquartile ranges beyond the quartile at which a tail is clipped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surrogate:
+    """Fitted models of all outcomes.
+
+    Attributes:
+        model: In Z: one output per outcome.
+        loc: Shape (k,): Y = loc + scale * Z.
+        scale: Shape (k,), > 0.
+        notes: What did not go as planned, for the provenance.
+    """
+
+    model: Model
+    loc: Tensor
+    scale: Tensor
+    notes: tuple[str, ...] = ()
+
+    def predict(self, X: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the posterior mean and standard deviation of each outcome in its own units, shapes (n, k)."""
+        with torch.no_grad():
+            posterior = self.model.posterior(X)
+        return self.loc + self.scale * posterior.mean, self.scale * posterior.variance.clamp_min(0).sqrt()
+
+    def standardise(self, Y: Tensor) -> Tensor:
+        """Return outcomes (..., k) in the models' units, tails untouched."""
+        return (Y - self.loc) / self.scale
+
+
+def fit_surrogate(
+    X: Tensor, Y: Tensor, *, categorical: Sequence[int] = (), two_sided: Sequence[bool] = (), maxiter: int = 75
+) -> Surrogate:
+    """Return models of every column of `Y`, each fitted to the rows where it is known.
+
+    Args:
+        X: Inputs, shape (n, d), float64.
+        Y: Outcomes, shape (n, k), NaN where unknown; at least one known row each.
+        categorical: The columns of X without an order.
+        two_sided: For each outcome whether its upper tail is clipped as well as its lower; never when left out.
+        maxiter: Steps of L-BFGS-B for the hyperparameters.
+    """
+    models, loc, scale, notes = [], [], [], []
+    for j in range(Y.shape[1]):
+        known = ~torch.isnan(Y[:, j])
+        y = winsorise(Y[known, j], upper=bool(two_sided) and two_sided[j])
+        centre = float(y.mean())
+        spread = float(y.std()) if len(y) > 1 else 0.0
+        spread = spread if spread > 1e-12 * max(1.0, abs(centre)) else 1.0
+        model, note = fit(X[known], (y - centre) / spread, categorical=categorical, maxiter=maxiter)
+        models.append(model)
+        loc.append(centre)
+        scale.append(spread)
+        notes += [note] if note else []
+    joint = models[0] if len(models) == 1 else ModelListGP(*models)
+    as_tensor = {"dtype": X.dtype, "device": X.device}
+    return Surrogate(joint, torch.tensor(loc, **as_tensor), torch.tensor(scale, **as_tensor), tuple(notes))
+
+
+def winsorise(y: Tensor, *, upper: bool = False) -> Tensor:
+    """Return `y` (n,) with its lower tail clipped at three interquartile ranges below the lower quartile.
+
+    One disastrous trial would otherwise flatten all others. The upper tail holds the best trials of an objective and
+    is left alone unless `upper`.
+    """
+    if len(y) < 5:
+        return y
+    low, high = torch.quantile(y, torch.tensor([0.25, 0.75], dtype=y.dtype)).tolist()
+    reach = _TAIL * (high - low)
+    if reach <= 0:
+        return y
+    return y.clamp(min=low - reach, max=high + reach if upper else math.inf)
+
+
+def covariance(d: int, categorical: Sequence[int] = ()) -> Kernel:
+    """Return the covariance over `d` columns, of which `categorical` have no order."""
+    ordered = [i for i in range(d) if i not in set(categorical)]
+    parts: list[Kernel] = []
+    if ordered:
+        prior = LogNormalPrior(loc=math.sqrt(2) + 0.5 * math.log(len(ordered)), scale=math.sqrt(3))
+        parts.append(_with_lengthscales(MaternKernel, ordered, prior))
+    if categorical:
+        parts.append(_with_lengthscales(CategoricalKernel, list(categorical), LogNormalPrior(loc=0.0, scale=1.0)))
+    return parts[0] if len(parts) == 1 else parts[0] * parts[1]
+
+
+def _with_lengthscales(kind: Any, columns: list[int], prior: Any) -> Kernel:
+    kernel: Kernel = kind(
+        ard_num_dims=len(columns),
+        active_dims=columns,
+        lengthscale_prior=prior,
+        lengthscale_constraint=GreaterThan(2.5e-2, transform=None, initial_value=prior.mode),
+    )
+    return kernel
+
+
+def fit(X: Tensor, z: Tensor, *, categorical: Sequence[int] = (), maxiter: int = 75) -> tuple[SingleTaskGP, str]:
+    """Return a fitted model of one standardised outcome, and a remark when the fit was not the usual one.
+
+    Tries in this order: maximum a posteriori; the same with a noise floor of 1e-2, for nearly repeated inputs; the
+    priors' modes, without a fit.
+
+    Args:
+        X: Shape (n, d), float64.
+        z: Shape (n,), about zero mean and unit variance.
+        categorical: The columns of X without an order.
+        maxiter: Steps of L-BFGS-B.
+    """
+    for floor in (1e-4, 1e-2):
+        model = _model(X, z, categorical, floor)
+        mll = gpytorch.mlls.ExactMarginalLogLikelihood(model.likelihood, model)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                options = {"options": {"maxiter": maxiter}}
+                fit_gpytorch_mll(mll, optimizer_kwargs=options, max_attempts=1, warning_handler=_accept)
+            return model, "" if floor == 1e-4 else "refitted with a noise floor"
+        except (ModelFittingError, RuntimeError, ValueError, ArithmeticError):
+            continue
+    model = _model(X, z, categorical, 1e-2)
+    model.eval()
+    return model, "hyperparameters left at their priors' modes: the fit failed"
+
+
+def _accept(warning: warnings.WarningMessage) -> bool:
+    """Count a warning as dealt with: stopping at `maxiter` is meant, not a failed fit."""
+    return True
+
+
+def _model(X: Tensor, z: Tensor, categorical: Sequence[int], floor: float) -> SingleTaskGP:
+    noise = LogNormalPrior(loc=-4.0, scale=1.0)
+    likelihood = gpytorch.likelihoods.GaussianLikelihood(
+        noise_prior=noise, noise_constraint=GreaterThan(floor, transform=None, initial_value=max(noise.mode, floor))
+    )
+    return SingleTaskGP(
+        X,
+        z.unsqueeze(-1),
+        likelihood=likelihood,
+        covar_module=covariance(X.shape[-1], categorical),
+        outcome_transform=None,
+    )

@@ -1,0 +1,61 @@
+"""`tuner import`: a foreign sweep file becomes a native one; a CSV of trials becomes observations of a study."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from tuner.errors import SpaceError, UsageError
+from tuner.sessions import find_study, write_atomically
+from tuner.study import Study
+from tuner.sweep import dump_yaml
+from tuner.yaml_source import read_value
+
+
+def import_file(source: Path, *, study: str | None, output: Path | None) -> str:
+    """Take in a file; returns what to print.
+
+    Raises:
+        UsageError: The file cannot be read, or a CSV came without a study.
+        SweepError: The foreign sweep cannot be translated.
+    """
+    if not source.is_file():
+        raise UsageError(f"{source} is not a file")
+    if source.suffix.lower() == ".csv":
+        if study is None:
+            raise UsageError("a CSV of trials needs a study that takes them: add --study STUDY")
+        return _import_trials(source, study)
+    from tuner.importers import translate_file
+
+    native, notes, dialect = translate_file(source)
+    text = "".join(f"# {note}\n" for note in (f"translated from {dialect}", *notes)) + dump_yaml(native)
+    if output is None:
+        return text.rstrip()
+    write_atomically(output, text)
+    return f"wrote {output} (from {dialect}; {len(notes)} notes are at its top)"
+
+
+def _import_trials(source: Path, study: str) -> str:
+    with source.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    with Study.open(find_study(study)) as opened:
+        names = set(opened.problem.space.names)
+        metrics = {metric.name for metric in opened.problem.metrics}
+        added = 0
+        for line, row in enumerate(rows, start=2):
+            if row.get("state", "completed") != "completed":
+                continue
+            values = {name: _value(text) for name, text in row.items() if text not in (None, "")}
+            config = {name: value for name, value in values.items() if name in names}
+            measured = {name: value for name, value in values.items() if name in metrics}
+            try:
+                opened.add(config, measured)
+            except (SpaceError, UsageError) as error:
+                raise UsageError(f"{source}, line {line}: {error}") from error
+            added += 1
+    return f"added {added} of {len(rows)} rows to {study}"
+
+
+def _value(text: str) -> Any:
+    return read_value(text)

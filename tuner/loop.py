@@ -1,0 +1,311 @@
+"""The loop of a sweep: asks, dispatches, records, decides. The only place where time passes.
+
+It is single-threaded. Each turn applies what other processes asked for, fills idle slots with proposals, waits for the
+runner's events, and hands them to the study. Everything that survives a crash is in the study; the loop itself holds
+nothing worth keeping.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import socket
+import statistics
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuner import inbox
+from tuner.budget import too_many_failures
+from tuner.errors import FailurePolicyError, TunerError
+from tuner.interrupts import Interrupts
+from tuner.observer import Observer, Silent
+from tuner.randomness import trial_seed
+from tuner.runners.protocol import Finished, Job, Reported, Runner
+from tuner.study import Study
+from tuner.sweep import Sweep, load_sweep
+from tuner.trial import Outcome, Proposal
+
+if TYPE_CHECKING:
+    from tuner.stopping.protocol import StoppingRule
+
+_POLL_S = 0.25
+_HOUSEKEEPING_S = 0.5
+_BREAKER_FIRST = 5
+_BREAKER_MINUTE = 3
+_LOG_TAIL_LINES = 20
+
+
+def run(
+    sweep: Sweep | Mapping[str, Any] | str | Path,
+    dir: str | Path | None = None,
+    *,
+    new: bool = False,
+    adopt: bool = False,
+    observer: Observer | None = None,
+) -> Study:
+    """Run a sweep to its end, continuing the study in `dir` when there is one. The Python door to `tuner run`.
+
+    Args:
+        sweep: A sweep file, a dict of its content, or a `Sweep`.
+        dir: The study's folder; `.tuner/<name>` by default.
+        new: Move an existing study aside and start over.
+        adopt: Continue an existing study although its space or metrics changed.
+        observer: Told of what happens.
+
+    Raises:
+        SweepError: The sweep is wrong.
+        FailurePolicyError: Too many trials failed.
+        LockError: Another process is writing to the study.
+    """
+    from tuner.runners.factory import make_runner
+    from tuner.sessions import open_or_create
+
+    loaded = load_sweep(sweep if isinstance(sweep, (Sweep, str, Path)) else dict(sweep))
+    watcher = observer or Silent()
+    study = open_or_create(loaded, dir, new=new, adopt=adopt)
+    with Interrupts() as interrupts:
+        runner = make_runner(study, wakeup_fd=interrupts.wakeup, note=watcher.note)
+        try:
+            Loop(study, runner, watcher, interrupts).run()
+        finally:
+            runner.close()
+    return study
+
+
+class Loop:
+    """One session of a sweep.
+
+    Attributes:
+        reason: Why it ended.
+    """
+
+    def __init__(self, study: Study, runner: Runner, observer: Observer, interrupts: Interrupts) -> None:
+        self.reason = ""
+        self._study = study
+        self._runner = runner
+        self._observer = observer
+        self._interrupts = interrupts
+        self._rule = _stopping_rule(study)
+        self._worker = f"run:{os.getpid()}@{socket.gethostname()}"
+        self._running: dict[int, Proposal] = {}
+        self._replicates: dict[int, list[Outcome]] = {}
+        self._began = self._counted = self._kept_house = time.monotonic()
+        self._session: list[str] = []  # states of the first trials that ended, for the circuit breaker
+        self._draining = False
+        self._level = 0
+
+    def run(self) -> None:
+        """Run until the budget is spent, the space exhausted, or somebody says stop.
+
+        Raises:
+            FailurePolicyError: Too many trials failed; running ones were ended first.
+        """
+        self._observer.began(self._study, slots=self._runner.capacity)
+        try:
+            while self._turn():
+                pass
+        except FailurePolicyError as error:
+            self.reason = str(error)
+            self._end_running()
+            raise
+        finally:
+            self._count_time()
+            self._study.end_session(self.reason, self._interrupts.signal)
+            self._observer.ended(self.reason)
+
+    def _turn(self) -> bool:
+        self._obey_interrupts()
+        self._keep_house()
+        if not self._draining:
+            self._fill()
+        if not self._running:
+            self.reason = self.reason or self._study.stop_reason or "nothing is left to start"
+            return False
+        for event in self._runner.poll(_POLL_S):
+            if isinstance(event, Reported):
+                self._on_report(event)
+            else:
+                self._on_finish(event)
+        self._observer.tick()
+        return True
+
+    def _fill(self) -> None:
+        idle = self._runner.idle()
+        if idle < 1:
+            return
+        for proposal in self._study.ask(idle, worker=self._worker):
+            self._running[proposal.trial] = proposal
+            self._runner.start(self._job(proposal))
+            self._observer.started(proposal)
+
+    def _job(self, proposal: Proposal) -> Job:
+        replicate = len(self._replicates.get(proposal.trial, ()))
+        seed = proposal.seed if replicate == 0 else trial_seed(self._study.problem.seed, proposal.trial, replicate)
+        return Job(
+            trial=proposal.trial,
+            attempt=proposal.attempt,
+            config=proposal.config,
+            seed=seed,
+            dir=None if self._study.dir is None else self._study.dir / "trials" / str(proposal.trial),
+            fidelity=proposal.fidelity,
+            context=proposal.context,
+            timeout_s=self._study.sweep.runner.timeout,
+        )
+
+    def _on_report(self, event: Reported) -> None:
+        if event.trial not in self._running:
+            return
+        stop = self._study.report(event.trial, event.step, event.metrics)
+        self._observer.reported(event.trial, event.step, event.metrics)
+        if stop or (self._rule is not None and self._rule.should_stop(self._study.history, event.trial, event.step)):
+            self._runner.prune(event.trial)
+
+    def _on_finish(self, event: Finished) -> None:
+        proposal = self._running.get(event.trial)
+        if proposal is None or proposal.attempt != event.attempt:
+            return
+        outcome = self._replicate(proposal, event.outcome)
+        if outcome is None:
+            self._runner.start(self._job(proposal))
+            return
+        del self._running[event.trial]
+        record = self._study.finish(event.trial, outcome, attempt=event.attempt, slot=event.slot)
+        if record is None:
+            return
+        self._observer.finished(record)
+        if record.state != "waiting":
+            self._session.append(record.state)
+            self._check_failures(event.trial)
+
+    def _replicate(self, proposal: Proposal, outcome: Outcome) -> Outcome | None:
+        """The outcome of the trial, its repeats averaged; None when another repeat must run first."""
+        repeats = self._study.problem.repeats
+        if repeats is None or repeats.n <= 1:
+            return outcome
+        done = self._replicates.setdefault(proposal.trial, [])
+        done.append(outcome)
+        if outcome.state == "completed" and len(done) < repeats.n and self._level < 1:
+            return None
+        del self._replicates[proposal.trial]
+        return outcome if outcome.state != "completed" else _averaged(done)
+
+    # --- when to stop ---
+
+    def _obey_interrupts(self) -> None:
+        self._interrupts.drain()
+        if self._interrupts.level <= self._level:
+            return
+        self._level = self._interrupts.level
+        self._draining = True
+        self.reason = "interrupted"
+        if self._level == 1:
+            self._observer.note(f"stopping: {len(self._running)} running trials may end; Ctrl-C again terminates them")
+        elif self._level == 2:
+            self._observer.note(f"terminating {len(self._running)} running trials; Ctrl-C again kills them")
+        self._interrupt_running(kill=self._level >= 3)
+
+    def _interrupt_running(self, *, kill: bool) -> None:
+        if self._level >= 2:
+            self._runner.interrupt(kill=kill)
+
+    def _end_running(self) -> None:
+        """Terminate what runs and put it back to waiting."""
+        self._runner.interrupt(kill=False)
+        while self._running:
+            for event in self._runner.poll(_POLL_S):
+                if isinstance(event, Finished) and self._running.pop(event.trial, None) is not None:
+                    self._study.finish(event.trial, event.outcome, attempt=event.attempt, slot=event.slot)
+
+    def _keep_house(self) -> None:
+        now = time.monotonic()
+        if now - self._kept_house < _HOUSEKEEPING_S:
+            return
+        self._kept_house = now
+        self._count_time()
+        self._obey_requests()
+        budget = self._study.problem.budget
+        spent = self._study.ledger.spent
+        if budget is not None and budget.time is not None and not self._draining and spent.seconds >= budget.time:
+            self._draining = True
+            self.reason = "the time budget is spent"
+            self._observer.note(f"{self.reason}; ending {len(self._running)} running trials")
+            self._runner.interrupt(kill=False)
+
+    def _count_time(self) -> None:
+        now = time.monotonic()
+        self._study.spend(now - self._counted)
+        self._counted = now
+
+    def _obey_requests(self) -> None:
+        if self._study.dir is None:
+            return
+        for request in inbox.take(self._study.dir):
+            try:
+                self._obey(request)
+            except TunerError as error:
+                self._observer.note(f"request refused: {error}")
+
+    def _obey(self, request: dict[str, Any]) -> None:
+        if request["verb"] == "stop":
+            self._draining = True
+            self.reason = "stopped by `tuner stop`"
+            self._observer.note(self.reason)
+            if request.get("now"):
+                self._runner.interrupt(kill=False)
+        elif request["verb"] == "enqueue":
+            trial = self._study.enqueue(request["config"])
+            self._observer.note(f"trial {trial} was enqueued")
+        elif request["verb"] == "retry":
+            self._study.retry(request["trials"])
+            self._observer.note(f"trials {request['trials']} wait for another attempt")
+
+    def _check_failures(self, trial: int) -> None:
+        """The failure policy, and the circuit breaker: a sweep that only fails is stopped at once, with a log."""
+        reason = too_many_failures(self._study.problem.budget, self._study.ledger.spent)
+        states = self._session
+        failed = states.count("failed")
+        if len(states) == _BREAKER_FIRST and failed == _BREAKER_FIRST:
+            reason = f"the first {_BREAKER_FIRST} trials all failed"
+        in_first_minute = time.monotonic() - self._began < 60.0
+        if in_first_minute and failed >= _BREAKER_MINUTE and failed == len(states):
+            reason = f"{failed} trials failed in the first minute and none succeeded"
+        if reason is not None:
+            raise FailurePolicyError(f"stopped: {reason}\n{self.explain(trial)}")
+
+    def explain(self, trial: int) -> str:
+        """Why a trial failed, with the end of its log."""
+        record = self._study.read(trial)
+        failure = record.failure
+        head = f"trial {trial}: {failure.kind}: {failure.message}" if failure is not None else f"trial {trial}"
+        if self._study.dir is None:
+            return head
+        tail: list[str] = []
+        for name in ("stdout.log", "stderr.log"):
+            file = self._study.dir / "trials" / str(trial) / name
+            if file.is_file():
+                tail += file.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL_LINES:]
+        return "\n".join([head, *(f"  | {line}" for line in tail[-_LOG_TAIL_LINES:])])
+
+
+def _averaged(outcomes: list[Outcome]) -> Outcome:
+    """Mean of the repeats' metrics; their standard deviations join the measures as `<metric>_sd`."""
+    names = set.intersection(*(set(outcome.metrics) for outcome in outcomes))
+    values = {name: [outcome.metrics[name] for outcome in outcomes] for name in sorted(names)}
+    spread = {f"{name}_sd": statistics.stdev(v) for name, v in values.items()} if len(outcomes) > 1 else {}
+    total: dict[str, float] = dict(outcomes[-1].measures)
+    for name in ("wall_s", "cpu_s", "gpu_energy_j"):
+        if name in total:
+            total[name] = sum(outcome.measures.get(name, 0.0) for outcome in outcomes)
+    means = {name: statistics.fmean(v) for name, v in values.items()}
+    return dataclasses.replace(outcomes[-1], metrics=means, measures={**total, **spread})
+
+
+def _stopping_rule(study: Study) -> StoppingRule | None:
+    section = study.problem.early_stop
+    if section is None:
+        return None
+    from tuner.stopping.protocol import make_rule
+
+    return make_rule(study.problem, section.rule, dict(section.options))

@@ -1,0 +1,62 @@
+"""Observer: what the loop tells whoever watches. Terminal displays and tests implement it; silence is the default."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tuner.records import TrialRecord
+    from tuner.study import Study
+    from tuner.trial import Proposal
+
+
+class Observer(Protocol):
+    """Every method returns at once; the loop waits for it."""
+
+    def began(self, study: Study, *, slots: int) -> None:
+        """The sweep starts or continues."""
+
+    def started(self, proposal: Proposal) -> None:
+        """A trial was handed to the runner."""
+
+    def reported(self, trial: int, step: int, metrics: Mapping[str, float]) -> None:
+        """A running trial reported intermediate values."""
+
+    def finished(self, record: TrialRecord) -> None:
+        """A trial came to an end, or waits for another attempt."""
+
+    def note(self, text: str) -> None:
+        """Something a person should know, in one line."""
+
+    def tick(self) -> None:
+        """Time passed: a chance to redraw."""
+
+    def ended(self, reason: str) -> None:
+        """The sweep is over."""
+
+
+class Silent:
+    """Watches nothing."""
+
+    def began(self, study: Study, *, slots: int) -> None:
+        """Ignore it."""
+
+    def started(self, proposal: Proposal) -> None:
+        """Ignore it."""
+
+    def reported(self, trial: int, step: int, metrics: Mapping[str, float]) -> None:
+        """Ignore it."""
+
+    def finished(self, record: TrialRecord) -> None:
+        """Ignore it."""
+
+    def note(self, text: str) -> None:
+        """Ignore it."""
+
+    def tick(self) -> None:
+        """Ignore it."""
+
+    def ended(self, reason: str) -> None:
+        """Ignore it."""

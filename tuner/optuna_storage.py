@@ -1,0 +1,104 @@
+"""A study as an Optuna storage, so that optuna-dashboard and Optuna's own analysis open it.
+
+Structured parameters become the scalars that Optuna knows: `keep[0]`, `targets.q`, `mix.web`, `order[0]`. Outcome
+constraints keep Optuna's convention, feasible when <= 0.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from tuner.errors import StoreError
+
+if TYPE_CHECKING:
+    import optuna
+
+    from tuner.records import TrialRecord
+    from tuner.study import Study
+
+_STATES = {"completed": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL", "infeasible": "FAIL", "running": "RUNNING"}
+
+
+def export_to_optuna(study: Study, url: str) -> None:
+    """Write every trial that was started into a new Optuna study of the same name.
+
+    Raises:
+        StoreError: The storage cannot be opened, or holds a study of that name.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    directions = [metric.goal or "minimize" for metric in study.problem.objectives]
+    try:
+        target = optuna.create_study(storage=url, study_name=study.sweep.name, directions=directions)
+    except optuna.exceptions.DuplicatedStudyError as error:
+        raise StoreError(f"{url} holds a study {study.sweep.name!r} already; choose another storage") from error
+    except Exception as error:
+        raise StoreError(f"storage {url!r} cannot be opened by Optuna: {error}") from error
+    target.set_metric_names([metric.name for metric in study.problem.objectives])
+    parameters = {parameter.name: parameter for parameter in study.problem.space.parameters}
+    for record in study.records():
+        if record.state in _STATES:
+            target.add_trial(_frozen(record, study, parameters))
+
+
+def _frozen(record: TrialRecord, study: Study, parameters: dict[str, Any]) -> optuna.trial.FrozenTrial:
+    import optuna
+
+    values: dict[str, Any] = {}
+    distributions: dict[str, Any] = {}
+    for name, value in record.config.items():
+        for key, (scalar, distribution) in scalars(parameters[name], value).items():
+            values[key], distributions[key] = scalar, distribution
+    state = getattr(optuna.trial.TrialState, _STATES[record.state])
+    complete = record.state == "completed"
+    constraints = None
+    if complete and study.problem.constraints:
+        margins = study.problem.margins(record.config, record.metrics, study.ledger.baseline)
+        pairs = zip(study.problem.constraints, margins, strict=True)
+        constraints = {c.text: -margin for c, margin in pairs if not math.isnan(margin)}
+    frozen = optuna.trial.create_trial(
+        state=state,
+        values=[record.metrics[metric.name] for metric in study.problem.objectives] if complete else None,
+        params=values,
+        distributions=distributions,
+        user_attrs={"tuner:trial": record.trial, **{f"metric:{k}": v for k, v in record.metrics.items()}},
+        constraints=constraints,
+    )
+    if record.started_at is not None:
+        frozen.datetime_start = datetime.fromtimestamp(record.started_at)
+    if record.finished_at is not None and state.is_finished():
+        frozen.datetime_complete = datetime.fromtimestamp(record.finished_at)
+    return frozen
+
+
+def scalars(parameter: Any, value: Any) -> dict[str, tuple[Any, Any]]:
+    """A parameter's value as Optuna's scalars: key -> (value, distribution)."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    name, kind = parameter.name, parameter.kind
+    if kind == "float":
+        return {name: (value, FloatDistribution(parameter.low, parameter.high, log=parameter.log))}
+    if kind == "int":
+        return {name: (value, IntDistribution(parameter.low, parameter.high, log=parameter.log))}
+    if kind == "bool":
+        return {name: (value, CategoricalDistribution((False, True)))}
+    if kind == "choice":
+        return {name: (value, CategoricalDistribution(tuple(parameter.values)))}
+    if kind == "subset":
+        both = CategoricalDistribution((False, True))
+        return {f"{name}.{item}": (item in value, both) for item in parameter.items}
+    if kind == "vector":
+        numbers = IntDistribution if parameter.integer else FloatDistribution
+        within = numbers(parameter.low, parameter.high, log=parameter.log)
+        return {f"{name}[{i}]": (number, within) for i, number in enumerate(value)}
+    if kind == "simplex":
+        total = parameter.total
+        share = FloatDistribution(0.0, 1.0) if total is None else IntDistribution(0, total)
+        return {f"{name}.{item}": (number, share) for item, number in value.items()}
+    if kind == "permutation":
+        items = CategoricalDistribution(tuple(parameter.items))
+        return {f"{name}[{i}]": (item, items) for i, item in enumerate(value)}
+    return {name: (value, CategoricalDistribution((value,)))}

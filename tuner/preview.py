@@ -1,0 +1,94 @@
+"""Preview of a sweep: what it means, its space, and what would run. Starts nothing, writes nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tuner.errors import UsageError
+from tuner.report.tables import cell
+from tuner.study import Study
+from tuner.sweep import dump_yaml, load_sweep
+
+if TYPE_CHECKING:
+    from tuner.problem import Problem
+    from tuner.sweep import Sweep
+    from tuner.trial import Proposal
+
+
+def preview(sweep: Path, *, params: Sequence[str], sets: Sequence[str], suggestions: int) -> str:
+    """What a sweep file means, and its first suggestions with the exact command each would run.
+
+    Args:
+        sweep: The file.
+        params: `-P` overrides.
+        sets: `-S` overrides.
+        suggestions: How many; with 0 the resolved sweep is left out too, as for `tuner validate`.
+
+    Raises:
+        SweepError: The sweep is wrong.
+    """
+    loaded = load_sweep(sweep, params=params, sets=sets)
+    with Study.create(loaded) as study:
+        lines = [*_facts(study.problem, loaded), *(f"note: {note}" for note in loaded.notes)]
+        if suggestions:
+            lines = [dump_yaml(loaded.to_dict()).rstrip(), "---", *lines]
+            for proposal in study.ask(suggestions):
+                lines += _planned(proposal, loaded)
+        else:
+            lines.append(f"{sweep} is valid")
+    return "\n".join(lines)
+
+
+def _facts(problem: Problem, sweep: Sweep) -> list[str]:
+    space = problem.space
+    size = space.size()
+    fraction = space.feasible_fraction() if space.restrictions else 1.0
+    goals = ", ".join(f"{metric.goal} {metric.name}" for metric in problem.objectives)
+    facts = [
+        f"study {sweep.name}: {goals}; search {problem.search.method if problem.search else 'auto'}",
+        f"space: {len(space.names)} parameters, {space.encoding.dim} columns, "
+        f"{'infinitely many' if math.isinf(size) else f'{size:,.0f}'} configurations, "
+        f"{'about ' if space.restrictions else ''}{fraction:.3g} of it feasible",
+    ]
+    facts += [f"constraint: {constraint.text}" for constraint in problem.constraints]
+    runner = sweep.runner
+    limit = f"{runner.timeout:g} s" if runner.timeout else "no limit"
+    facts.append(
+        f"runner: {problem.parallel} at a time, {runner.cpus} cpus and {runner.gpus} gpus each, timeout {limit}"
+    )
+    return facts
+
+
+def _planned(proposal: Proposal, sweep: Sweep) -> list[str]:
+    config = " ".join(f"{name}={cell(value)}" for name, value in proposal.config.items())
+    lines = [f"trial {proposal.trial} ({proposal.provenance.engine}): {config}"]
+    if sweep.command is not None:
+        import shlex
+
+        from tuner.runners.macros import expand_command
+
+        argv = expand_command(sweep.command, proposal.config, trial=proposal.trial, seed=proposal.seed)
+        lines.append(f"  {shlex.join(argv)}")
+    return lines
+
+
+def sampled_metrics(sweep: Path, log: Path) -> str:
+    """What the metrics' stdout patterns find in a sample of a trial's output.
+
+    Raises:
+        UsageError: The file cannot be read.
+    """
+    from tuner.runners.results import stdout_value
+
+    try:
+        text = log.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise UsageError(f"{log} cannot be read: {error.strerror}") from error
+    lines = []
+    for name, metric in load_sweep(sweep).metrics.items():
+        found = stdout_value(name, metric.stdout or "json", text)
+        lines.append(f"{name}: {'not found' if found is None else found}")
+    return "\n".join(lines)

@@ -1,0 +1,174 @@
+"""Tables of trials in every format of `-f`: table, json, jsonl, csv, md, value. Text out; nothing is printed here."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from tuner.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tuner.problem import Problem
+    from tuner.records import TrialRecord
+    from tuner.study import Study
+
+Format = Literal["table", "json", "jsonl", "csv", "md", "value"]
+FORMATS: tuple[Format, ...] = ("table", "json", "jsonl", "csv", "md", "value")
+
+
+def cell(value: Any) -> str:
+    """A value as people read it: numbers to 5 significant digits, lists and mappings as compact JSON."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(cell(item) for item in value) + "]"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name}: {cell(item)}" for name, item in value.items()) + "}"
+    return str(value)
+
+
+def trial_columns(problem: Problem, records: Sequence[TrialRecord]) -> list[str]:
+    """Column names: the trial, the metrics (and what was measured on the test split), the parameters, how it went."""
+    tests = sorted({name for record in records for name in record.measures if name.startswith("test.")})
+    constant = {parameter.name for parameter in problem.space.parameters if parameter.kind == "constant"}
+    parameters = [name for name in problem.space.names if name not in constant]
+    metrics = [metric.name for metric in problem.metrics]
+    return ["trial", "state", *metrics, *tests, *parameters, "feasible", "seconds", "failure"]
+
+
+def trial_row(record: TrialRecord, problem: Problem) -> dict[str, Any]:
+    """One trial by column name; a parameter and a metric of the same name would be told apart by their column."""
+    failure = record.failure.kind if record.failure is not None else None
+    head = {"trial": record.trial, "state": record.state, "feasible": record.feasible}
+    tests = {name: value for name, value in record.measures.items() if name.startswith("test.")}
+    return {**record.config, **record.metrics, **tests, **head, "seconds": record.seconds, "failure": failure}
+
+
+def render_trials(
+    records: Sequence[TrialRecord],
+    study: Study,
+    format: Format,
+    *,
+    thing: str,
+    names: Sequence[str] = (),
+    width: int | None = None,
+) -> str:
+    """Trials in one of the formats.
+
+    Args:
+        records: What to show.
+        study: Whose they are.
+        format: One of `FORMATS`.
+        thing: "trials", "pareto" or "best": the schema of the JSON document, `tuner.<thing>/1`.
+        names: Parameters or metrics to show; with `value` a trial is one line of them. Empty: all.
+        width: Terminal width; None never truncates.
+
+    Raises:
+        UsageError: A name is neither a parameter nor a metric, or `value` was asked for without names.
+    """
+    problem = study.problem
+    if format in ("json", "jsonl"):
+        return _json(records, study, format, thing)
+    columns = trial_columns(problem, records)
+    for name in names:
+        if name not in columns:
+            raise UsageError(f"there is no parameter or metric {name!r} (there are: {', '.join(columns)})")
+    columns = list(names) or columns
+    rows = [trial_row(record, problem) for record in records]
+    if format == "value":
+        if not names:
+            raise UsageError(
+                "-f value needs to know which value: add --name NAME, as in `tuner best -f value --name lr`"
+            )
+        return "\n".join("\t".join(plain(row.get(name)) for name in names) for row in rows)
+    shown = [name for name in columns if any(row.get(name) is not None for row in rows) or name in ("trial", *names)]
+    if format == "csv":
+        return to_csv(columns, rows).rstrip("\n")
+    return render(shown, rows, format, width=width)
+
+
+def plain(value: Any) -> str:
+    """A value for scripts: numbers in full, structures as JSON."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _json(records: Sequence[TrialRecord], study: Study, format: Format, thing: str) -> str:
+    trials = [record.to_json() for record in records]
+    if format == "jsonl":
+        return "\n".join(json.dumps(trial) for trial in trials)
+    document: dict[str, Any] = {"schema": f"tuner.{thing}/1", "study": study.sweep.name}
+    if thing == "best":
+        document["trial"] = trials[0] if trials else None
+    else:
+        document["trials"] = trials
+    if thing == "pareto":
+        volume, corner = study.hypervolume()
+        names = [metric.name for metric in study.problem.objectives]
+        document |= {"hypervolume": volume, "reference": dict(zip(names, corner, strict=True))}
+    return json.dumps(document, indent=2)
+
+
+def to_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Comma-separated text; structures as JSON, absent values empty."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow(["" if row.get(name) is None else plain(row[name]) for name in columns])
+    return out.getvalue()
+
+
+def render(
+    columns: Sequence[str], rows: Sequence[Mapping[str, Any]], format: Format, *, width: int | None = None
+) -> str:
+    """Rows as a table for the terminal, as Markdown, or as CSV."""
+    if format == "csv":
+        return to_csv(columns, rows).rstrip("\n")
+    cells = [[cell(row.get(name)) for name in columns] for row in rows]
+    if format == "md":
+        escaped = [[text.replace("|", "\\|").replace("\n", " ") for text in line] for line in cells]
+        lines = [list(columns), ["---"] * len(columns), *escaped]
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return _table(columns, cells, width)
+
+
+def _table(columns: Sequence[str], cells: Sequence[Sequence[str]], width: int | None) -> str:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, name in enumerate(columns):
+        numeric = all(_is_number(line[index]) for line in cells)
+        table.add_column(name, justify="right" if numeric else "left", no_wrap=width is None, overflow="fold")
+    for line in cells:
+        table.add_row(*(text.replace("[", "\\[") for text in line))
+    out = io.StringIO()
+    Console(file=out, width=width or 10_000, color_system=None, highlight=False).print(table)
+    return "\n".join(line.rstrip() for line in out.getvalue().strip("\n").splitlines())
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text or "0")
+    except ValueError:
+        return False
+    return True
+
+
+def trials_frame(study: Study) -> pd.DataFrame:
+    """Every trial as a row of a data frame."""
+    import pandas as pd
+
+    records = list(study.records())
+    columns = trial_columns(study.problem, records)
+    return pd.DataFrame([trial_row(record, study.problem) for record in records], columns=columns)

@@ -1,0 +1,206 @@
+"""What the reading verbs print: the end of a run, the status of a study, one trial, its log, the list of studies."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tuner.budget import stop_reason
+from tuner.errors import UsageError
+from tuner.lock import is_locked
+from tuner.records import utc
+from tuner.report.progress import clock, totals
+from tuner.report.tables import Format, cell, render, render_trials, trial_columns, trial_row
+
+if TYPE_CHECKING:
+    from tuner.records import TrialRecord
+    from tuner.study import Study
+
+
+def exit_code(study: Study) -> int:
+    """The exit code of a finished `tuner run` (design section 7)."""
+    ending = study.ending
+    if ending is not None and ending.signal is not None:
+        return 130 if ending.signal == signal.SIGINT else 128 + ending.signal
+    if study.best() is None:
+        return 3
+    budget = study.problem.budget
+    if budget is not None and budget.target and not study.ledger.spent.reached:
+        return 3
+    return 0
+
+
+def describe(study: Study, format: Format, *, width: int | None = None) -> str:
+    """The front of a run that ended, against the baseline; one JSON document with `json`."""
+    records = study.pareto()
+    if format == "json":
+        return render_trials(records, study, "json", thing="pareto")
+    if not records:
+        return f"no feasible trial in {totals(study)}"
+    baseline = baseline_of(study)
+    shown = records if baseline is None or baseline.trial in {r.trial for r in records} else [*records, baseline]
+    lines = [_table(shown, study, width, baseline)]
+    objectives = study.problem.objectives
+    if len(objectives) > 1:
+        volume, corner = study.hypervolume()
+        where = ", ".join(f"{m.name}={cell(c)}" for m, c in zip(objectives, corner, strict=True))
+        lines.append(f"front of {len(records)} in {totals(study)}; hypervolume {volume:.5g} from {where}")
+        lines.append(f"knee: trial {_knee(study)}")
+    else:
+        lines.append(f"best of {totals(study)}: trial {records[0].trial}")
+    if baseline is not None:
+        lines.append(f"baseline: trial {baseline.trial}")
+    return "\n".join(lines)
+
+
+def _knee(study: Study) -> int:
+    best = study.best()
+    assert best is not None
+    return best.trial
+
+
+def _table(records: Sequence[TrialRecord], study: Study, width: int | None, baseline: TrialRecord | None) -> str:
+    rows = [trial_row(record, study.problem) for record in records]
+    for record, row in zip(records, rows, strict=True):
+        if baseline is not None and record.trial == baseline.trial:
+            row["trial"] = f"{record.trial} baseline"
+    hidden = {"state", "feasible", "seconds", "failure"}
+    columns = [name for name in trial_columns(study.problem, records) if name not in hidden]
+    return render(
+        [name for name in columns if any(row.get(name) is not None for row in rows)], rows, "table", width=width
+    )
+
+
+def baseline_of(study: Study) -> TrialRecord | None:
+    """The baseline's trial once it has completed."""
+    if study.problem.baseline is None or study.ledger.baseline is None:
+        return None
+    return study.read(0)
+
+
+def status_text(study: Study, *, json: bool) -> str:
+    """How far a study is, whether somebody works on it, what it spent, its best."""
+    counts = study.counts()
+    spent, budget = study.ledger.spent, study.problem.budget
+    best = study.best()
+    running = study.dir is not None and is_locked(study.dir)
+    reason = stop_reason(budget, spent)
+    document: dict[str, Any] = {
+        "schema": "tuner.status/1",
+        "study": study.sweep.name,
+        "dir": str(study.dir),
+        "active": running,
+        "counts": counts,
+        "budget_trials": budget.trials if budget is not None else None,
+        "spent_s": round(spent.seconds, 3),
+        "stop_reason": reason,
+        "best": best.to_json() if best is not None else None,
+    }
+    if len(study.problem.objectives) > 1:
+        volume, corner = study.hypervolume()
+        document |= {"front": len(study.pareto()), "hypervolume": volume, "reference": corner}
+    if json:
+        return _dump(document)
+    lines = [
+        f"study {study.sweep.name} in {study.dir}: {'running' if running else 'not running'}",
+        f"{totals(study)} ({', '.join(f'{n} {state}' for state, n in sorted(counts.items())) or 'none yet'})",
+        f"time spent {clock(spent.seconds)}{f'; {reason}' if reason else ''}",
+    ]
+    if len(study.problem.objectives) > 1:
+        lines.append(f"front of {document['front']}, hypervolume {document['hypervolume']:.5g}")
+    if best is not None:
+        values = " ".join(f"{name}={cell(value)}" for name, value in best.metrics.items())
+        lines.append(f"{'best' if len(study.problem.objectives) == 1 else 'knee'}: trial {best.trial} {values}")
+    return "\n".join(lines)
+
+
+def trial_text(study: Study, number: int, *, json: bool) -> str:
+    """One trial with its provenance, prediction against outcome, reports and what the runner measured."""
+    record = study.read(number)
+    reports = study.reports(number)
+    events = [event for event in study.events() if event["trial"] == number]
+    if json:
+        happened = [{"at": utc(e["at"]), "kind": e["kind"], "detail": e["detail"]} for e in events]
+        document = {"schema": "tuner.trial/1", "study": study.sweep.name, "trial": record.to_json()}
+        return _dump({**document, "reports": reports, "events": happened})
+    lines = [f"trial {number}: {record.state}, attempt {record.attempt}, seed {record.seed}"]
+    if record.failure is not None:
+        lines.append(f"failure: {record.failure.kind}: {record.failure.message}")
+    lines += ["parameters:", *(f"  {name} = {cell(value)}" for name, value in record.config.items())]
+    if record.metrics:
+        lines += [
+            "metrics:",
+            *(f"  {name} = {cell(value)}{_prediction(record, name)}" for name, value in record.metrics.items()),
+        ]
+    provenance = record.provenance
+    lines.append(f"proposed by {provenance.engine} in {provenance.seconds:.3g} s{_because(provenance.reason)}")
+    if provenance.acquisition is not None:
+        lines.append(f"  acquisition value {provenance.acquisition:.5g}")
+    if record.measures:
+        lines += ["measured:", *(f"  {name} = {cell(value)}" for name, value in record.measures.items())]
+    if record.started_at is not None:
+        lines.append(f"started {utc(record.started_at)}, finished {utc(record.finished_at)}, slot {record.slot or '-'}")
+    lines += [f"step {step}: {cell(values)}" for step, values in reports[-10:]]
+    lines += [f"{utc(event['at'])} {event['kind']}: {event['detail']}" for event in events]
+    return "\n".join(lines)
+
+
+def _because(reason: str) -> str:
+    return f": {reason}" if reason else ""
+
+
+def _prediction(record: TrialRecord, name: str) -> str:
+    mean, sd = record.provenance.mean.get(name), record.provenance.sd.get(name)
+    if mean is None:
+        return ""
+    return f"   (predicted {mean:.5g}{f' ± {sd:.2g}' if sd is not None else ''})"
+
+
+def log_text(study: Study, number: int, *, names: Sequence[str], tail: int) -> str:
+    """What a trial printed.
+
+    Raises:
+        UsageError: There is no such trial, or the study lives in memory.
+    """
+    study.read(number)
+    if study.dir is None:
+        raise UsageError("a study in memory keeps no logs; give it a folder")
+    parts = []
+    for name in names:
+        file = study.dir / "trials" / str(number) / name
+        if file.is_file() and file.stat().st_size:
+            lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+            parts.append("\n".join([f"==> {name} <==", *(lines[-tail:] if tail else lines)]))
+    return "\n".join(parts) if parts else f"trial {number} printed nothing"
+
+
+def list_text(*, json: bool) -> str:
+    """The studies under `.tuner/` with their progress."""
+    from tuner.sessions import HOME, list_studies
+    from tuner.study import Study
+
+    rows = []
+    for folder in list_studies():
+        with Study.open(folder, read_only=True) as study:
+            budget = study.problem.budget
+            rows.append(
+                {
+                    "study": folder.name,
+                    "active": is_locked(folder),
+                    "trials": study.ledger.spent.finished,
+                    "budget": budget.trials if budget is not None else None,
+                    "goals": " ".join(f"{m.goal} {m.name}" for m in study.problem.objectives),
+                }
+            )
+    if json:
+        return _dump({"schema": "tuner.list/1", "studies": rows})
+    if not rows:
+        return f"no study in {os.fspath(HOME)}/"
+    return render(["study", "active", "trials", "budget", "goals"], rows, "table")
+
+
+def _dump(document: dict[str, Any]) -> str:
+    return json.dumps(document, indent=2)

@@ -1,0 +1,184 @@
+"""Sessions: how a study comes to be: created, opened, found again, continued under a changed sweep."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tuner import identity
+from tuner.errors import StoreError, UsageError
+from tuner.lock import WriterLock
+from tuner.objective import objective_of
+from tuner.problem import Problem, make_problem
+from tuner.records import row_of
+from tuner.store import Store, dumps, sqlite_url
+from tuner.study import Study, new_proposal
+from tuner.sweep import Sweep, dump_yaml, load_sweep
+from tuner.trial import Proposal
+
+HOME = Path(".tuner")
+"""Where studies live unless `--dir` says otherwise, relative to the working directory."""
+
+
+def create(sweep: Sweep | Mapping[str, Any] | str | Path, dir: str | Path | None = None) -> Study:
+    """A new study; see `Study.create`."""
+    sweep = load_sweep(sweep if isinstance(sweep, (Sweep, str, Path)) else dict(sweep))
+    problem = make_problem(sweep, objective_of(sweep))
+    directory = None if dir is None else Path(dir).absolute()
+    if directory is None:
+        return _created(sweep, problem, None, None)
+    directory.mkdir(parents=True, exist_ok=True)
+    lock = WriterLock(directory)
+    try:
+        return _created(sweep, problem, directory, lock)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _created(sweep: Sweep, problem: Problem, directory: Path | None, lock: WriterLock | None) -> Study:
+    store = Store(_url(sweep, directory), sweep.name)
+    resolved = identity.resolved_sweep(sweep, problem)
+    digest = identity.digest(resolved)
+    row = store.read_study()
+    if row is None:
+        first = [row_of(proposal) for proposal in _first(problem)]
+        store.create_study(digest=digest, sweep=dumps(resolved), token=uuid.uuid4().hex, first=first)
+    elif directory is None or has_study(directory) or row["digest"] != digest:
+        raise StoreError(f"{directory or store.url} holds a study already; open it, or choose another name")
+    if directory is not None:
+        # Written last: a folder with a sweep.yaml holds a whole study, whenever its maker was killed.
+        write_atomically(directory / "sweep.yaml", dump_yaml(resolved))
+    return Study(sweep, problem, store, directory=directory, lock=lock)
+
+
+def _first(problem: Problem) -> list[Proposal]:
+    """The baseline as trial 0, then the initial configurations."""
+    configs = [(problem.baseline, "baseline")] if problem.baseline is not None else []
+    configs += [(config, "initial") for config in problem.initial if config != problem.baseline]
+    return [new_proposal(problem, number, config, engine) for number, (config, engine) in enumerate(configs)]
+
+
+def reopen(dir: str | Path, *, read_only: bool = False, sweep: Sweep | None = None, adopt: bool = False) -> Study:
+    """An existing study; see `Study.open`.
+
+    Args:
+        dir: The study's folder.
+        read_only: Look only; another process may be writing.
+        sweep: Continue under this sweep (its budget, parallelism and runner); None for the stored one.
+        adopt: Continue under it even when its space, metrics or objective differ.
+
+    Raises:
+        UsageError: `sweep` has another space, metrics or objective; the message shows the difference.
+    """
+    directory = Path(dir).absolute()
+    if not has_study(directory):
+        raise StoreError(f"{dir} holds no study; start one with `tuner run SWEEP`, or see `tuner list`")
+    if read_only:
+        stored = load_sweep(directory / "sweep.yaml")
+        store = Store(_url(stored, directory), stored.name, read_only=True)
+        return Study(stored, make_problem(stored, reading=True), store, directory=directory, lock=None)
+    lock = WriterLock(directory)
+    try:
+        chosen = sweep if sweep is not None else load_sweep(directory / "sweep.yaml")
+        problem = make_problem(chosen, objective_of(chosen))
+        store = Store(_url(chosen, directory), chosen.name)
+        if sweep is not None:
+            _continue_under(chosen, problem, store, directory, adopt=adopt)
+        study = Study(chosen, problem, store, directory=directory, lock=lock)
+    except BaseException:
+        lock.release()
+        raise
+    study.take_over()
+    return study
+
+
+def _continue_under(sweep: Sweep, problem: Problem, store: Store, directory: Path, *, adopt: bool) -> None:
+    row = store.read_study()
+    resolved = identity.resolved_sweep(sweep, problem)
+    changes = identity.differences(json.loads(row["sweep"]), resolved) if row is not None else []
+    if changes and not adopt:
+        listed = "\n  ".join(changes)
+        raise UsageError(
+            f"{directory} was made from a different sweep:\n  {listed}\n"
+            "start over with --new, or keep its trials under the changed sweep with --adopt"
+        )
+    store.update_study(digest=identity.digest(resolved), sweep=dumps(resolved))
+    write_atomically(directory / "sweep.yaml", dump_yaml(resolved))
+
+
+def open_or_create(sweep: Sweep, dir: str | Path | None = None, *, new: bool = False, adopt: bool = False) -> Study:
+    """The study of a sweep, open for writing.
+
+    Args:
+        sweep: A validated sweep.
+        dir: The study's folder; `.tuner/<name>` by default.
+        new: Move an existing study aside, to the first free `<folder>.<k>`, and start over.
+        adopt: Continue an existing study although its space, metrics or objective changed.
+
+    Raises:
+        UsageError: The existing study was made from a different sweep.
+        LockError: Another process is writing to it.
+    """
+    directory = Path(dir) if dir is not None else HOME / sweep.name
+    if new and directory.exists():
+        _move_aside(directory)
+    if has_study(directory):
+        return reopen(directory, sweep=sweep, adopt=adopt)
+    return create(sweep, directory)
+
+
+def _move_aside(directory: Path) -> None:
+    k = 1
+    while (target := directory.with_name(f"{directory.name}.{k}")).exists():
+        k += 1
+    os.rename(directory, target)
+
+
+def find_study(name: str | None) -> Path:
+    """The folder of a study: a folder, a name under `.tuner/`, or with None the one last written to.
+
+    Raises:
+        StoreError: There is none; the message lists those there are.
+    """
+    studies = list_studies()
+    if name is None:
+        if not studies:
+            raise StoreError(f"no study in {HOME}/; start one with `tuner run SWEEP`")
+        return max(studies, key=lambda folder: (folder / "study.db").stat().st_mtime if _local(folder) else 0.0)
+    for folder in (Path(name), HOME / name):
+        if has_study(folder):
+            return folder
+    known = ", ".join(folder.name for folder in studies) or "none"
+    raise StoreError(f"there is no study {name!r} (in {HOME}/: {known}); a study is a folder or a name under {HOME}/")
+
+
+def _local(folder: Path) -> bool:
+    return (folder / "study.db").is_file()
+
+
+def list_studies(home: Path = HOME) -> list[Path]:
+    """The folders under `.tuner/` that hold a study, by name."""
+    return sorted(file.parent for file in home.glob("*/sweep.yaml")) if home.is_dir() else []
+
+
+def has_study(directory: Path) -> bool:
+    """Whether a folder holds a study."""
+    return (directory / "sweep.yaml").is_file()
+
+
+def write_atomically(file: Path, text: str) -> None:
+    """Replace a file so that a reader, or a crash, sees the old content or the new, never half of it."""
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    draft.write_text(text, encoding="utf-8")
+    os.replace(draft, file)
+
+
+def _url(sweep: Sweep, directory: Path | None) -> str:
+    if sweep.storage:
+        return sweep.storage
+    return "sqlite://" if directory is None else sqlite_url(directory / "study.db")

@@ -1,0 +1,137 @@
+"""auto: chooses a strategy by what it can see, and says in every proposal what it chose and why.
+
+In this order:
+
+    grid      the space is finite and the trial budget covers all of it
+    cmaes     one objective, only numbers, no conditions or constraints, and at least 50 trials a column (500 in all)
+    nsga2/3   several objectives and at least 2,000 trials (nsga3 from four objectives)
+    gp        up to 40 columns and 300 trials, while a suggestion costs no more than it may
+    tpe       otherwise
+
+What a suggestion may cost is `max_overhead` times the median trial's seconds, shared among those that run in parallel,
+but never less than `floor_s`. What one costs is estimated from trials, objectives and constraints, not measured:
+proposals depend on the history alone then, and the trials' seconds, which they do depend on, count in powers of two.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tuner import catalog
+from tuner.strategies.fresh import replicates
+from tuner.trial import Proposal
+
+if TYPE_CHECKING:
+    from tuner.history import History
+    from tuner.problem import Problem
+    from tuner.strategies.protocol import Strategy
+
+_GP_COLUMNS = 40
+_GP_TRIALS = 300
+_MAX_GRID = 10_000
+_CMAES_TRIALS = 500
+_CMAES_TRIALS_A_COLUMN = 50
+_NSGA_TRIALS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `auto` can be told.
+
+    Attributes:
+        max_overhead: Seconds that a suggestion may take for each second that a trial takes.
+        floor_s: Seconds that it may always take.
+    """
+
+    max_overhead: float = 1.0
+    floor_s: float = 1.0
+
+
+def gp_seconds(trials: int, objectives: int, constraints: int) -> float:
+    """Return about how long one suggestion of `gp` takes on one core, in seconds.
+
+    Fitted to measurements at 20 to 200 trials and 8 columns: the models cost linearly in the outcomes, the hypervolume
+    about twice as much again.
+    """
+    models = (objectives + constraints) * (0.1 + 1.8e-3 * trials)
+    return models + (0.1 if objectives == 1 else 0.1 * objectives + 2e-3 * objectives * trials)
+
+
+class Auto:
+    """See the module."""
+
+    def __init__(self, problem: Problem, options: Options) -> None:
+        self._problem = problem
+        self._options = options
+        self._columns = problem.space.encoding.columns
+        self._fixed = self._by_problem()
+        self._built: dict[str, Strategy] = {}
+
+    def suggest(self, history: History, n: int, rng: np.random.Generator) -> list[Proposal]:
+        """Return the proposals of the strategy that suits this problem and history best."""
+        name, why = self._fixed or self._by_history(history)
+        if name not in self._built:
+            self._built[name] = self._build(name)
+        return [self._signed(proposal, name, why) for proposal in self._built[name].suggest(history, n, rng)]
+
+    def _signed(self, proposal: Proposal, name: str, why: str) -> Proposal:
+        reason = "; ".join(part for part in (f"auto chose {name}: {why}", proposal.provenance.reason) if part)
+        return dataclasses.replace(proposal, provenance=dataclasses.replace(proposal.provenance, reason=reason))
+
+    def _build(self, name: str) -> Strategy:
+        module = catalog.load("strategies", name)
+        options = module.Options(levels=_MAX_GRID) if name == "grid" else module.Options()
+        strategy: Strategy = module.build(self._problem, options)
+        return strategy
+
+    def _by_problem(self) -> tuple[str, str] | None:
+        """What the problem alone decides."""
+        problem, d = self._problem, len(self._columns)
+        trials = problem.budget.trials if problem.budget is not None else None
+        if d == 0:
+            return "random", "there is nothing to search"
+        if trials is None:
+            return None
+        size = problem.space.size()
+        discrete = all(column.grid is not None for column in self._columns)
+        if discrete and size <= min(trials, _MAX_GRID) and not replicates(problem):
+            return "grid", f"{trials} trials cover all {size:g} configurations"
+        if len(problem.objectives) > 1:
+            if trials >= _NSGA_TRIALS:
+                name = "nsga2" if len(problem.objectives) < 4 else "nsga3"
+                return name, f"{trials} trials of {len(problem.objectives)} objectives"
+            return None
+        numbers = all(column.kind in ("continuous", "integer") for column in self._columns)
+        simple = numbers and d > 1 and not problem.space.conditions and not problem.constraints
+        if simple and trials >= max(_CMAES_TRIALS, _CMAES_TRIALS_A_COLUMN * d):
+            return "cmaes", f"{trials} trials of {d} numeric columns"
+        return None
+
+    def _by_history(self, history: History) -> tuple[str, str]:
+        d, m, c = len(self._columns), history.Y.shape[1], history.C.shape[1]
+        if d > _GP_COLUMNS:
+            return "tpe", f"{d} columns are too many for gp"
+        if history.n > _GP_TRIALS:
+            return "tpe", f"{history.n} trials are too many for gp"
+        cost, allowed = gp_seconds(history.n, m, c), self._allowed(history)
+        if cost > allowed:
+            return "tpe", f"gp would take about {cost:.1f} s a suggestion, and {allowed:.1f} s are allowed"
+        return "gp", f"{d} columns, {history.n} trials, {m} objective{'s' if m > 1 else ''}"
+
+    def _allowed(self, history: History) -> float:
+        seconds = history.seconds[np.isfinite(history.seconds) & (history.seconds > 0)]
+        if not len(seconds):
+            return math.inf
+        typical = 2.0 ** round(math.log2(float(np.median(seconds))))
+        share = self._options.max_overhead * typical / max(self._problem.parallel, 1)
+        return max(self._options.floor_s, share)
+
+
+def build(problem: Problem, options: Options) -> Auto:
+    """Return the strategy; it works on every problem."""
+    return Auto(problem, options)

@@ -1,0 +1,99 @@
+"""What a model is fitted to: a history as tensors of inputs and outcomes.
+
+Outcomes, in this order: the m objectives (maximised), the constraint margins that are known for at least two trials,
+and, once a trial has failed, a label: +1 where a trial ran, -1 where it failed. The label is a margin like any other,
+met when >= 0: a regression on labels is a crude classifier, and enough to leave a region where trials crash.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner import pareto
+from tuner.history import COMPLETED, FAILED, INFEASIBLE, History
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observations:
+    """The rows that a model learns from.
+
+    Attributes:
+        X: Inputs, shape (n, d).
+        Y: Outcomes, shape (n, k), NaN where unknown.
+        feasible: Completed with every known margin >= 0, shape (n,).
+        violation: Total violation, NaN where nothing is known, shape (n,).
+        n_objectives: m; the other k - m outcomes are margins.
+        failures: How many rows are failed trials.
+    """
+
+    X: Array
+    Y: Array
+    feasible: NDArray[np.bool_]
+    violation: Array
+    n_objectives: int
+    failures: int
+
+    @property
+    def objectives(self) -> Array:
+        """Shape (n, m)."""
+        return self.Y[:, : self.n_objectives]
+
+    @property
+    def complete(self) -> NDArray[np.bool_]:
+        """Rows with every objective, shape (n,)."""
+        return np.asarray(~np.isnan(self.objectives).any(axis=1), dtype=np.bool_)
+
+    def incumbents(self, n: int) -> Array:
+        """The `n` best inputs, feasible first, shape (<= n, d)."""
+        rank = pareto.ranks(self.objectives, self.feasible & self.complete, self.violation)
+        return self.X[np.argsort(rank, kind="stable")[:n]]
+
+    def reference(self, declared: list[float | None]) -> Array:
+        """The hypervolume corner, shape (m,): as declared (maximised), inferred where None."""
+        known = self.objectives[self.complete & self.feasible]
+        inferred = pareto.infer_reference(known if len(known) else self.objectives[self.complete])
+        return np.array([corner if given is None else given for given, corner in zip(declared, inferred)])
+
+
+def observe(history: History, *, max_rows: int) -> Observations:
+    """Return what a history has to say, in at most `max_rows` rows: the best half and the latest.
+
+    Rows of reduced fidelity count only while no trial has run at full fidelity.
+    """
+    label = np.where(np.isin(history.state, (FAILED, INFEASIBLE)), -1.0, 1.0)
+    Y = np.where((history.state == COMPLETED)[:, None], history.Y, np.nan)
+    full = history.problem.fidelity.max if history.problem.fidelity is not None else None
+    if full is not None:
+        partial = history.fidelity < full
+        if (history.state[~partial] == COMPLETED).any():
+            Y = np.where(partial[:, None], np.nan, Y)
+    useful = [j for j in range(history.C.shape[1]) if (~np.isnan(history.C[:, j])).sum() >= 2]
+    margins = history.C[:, useful]
+    failures = int((label < 0).sum())
+    columns = [Y, margins, label[:, None]] if failures else [Y, margins]
+    violation = -np.minimum(np.nan_to_num(history.C), 0.0).sum(axis=1)
+    violation = np.where(np.isnan(history.Y).any(axis=1), np.nan, violation)
+    rows = _rows(Y, history.feasible, violation, max_rows)
+    return Observations(
+        X=np.array(history.X[rows]),
+        Y=np.concatenate(columns, axis=1)[rows],
+        feasible=history.feasible[rows],
+        violation=violation[rows],
+        n_objectives=Y.shape[1],
+        failures=failures,
+    )
+
+
+def _rows(Y: Array, feasible: NDArray[np.bool_], violation: Array, max_rows: int) -> NDArray[np.int64]:
+    n = len(Y)
+    if n <= max_rows:
+        return np.arange(n)
+    rank = pareto.ranks(Y, feasible & ~np.isnan(Y).any(axis=1), violation)
+    best = np.argsort(rank, kind="stable")[: max_rows // 2]
+    late = np.setdiff1d(np.arange(n), best)[-(max_rows - len(best)) :]
+    return np.sort(np.concatenate([best, late]))

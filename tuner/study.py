@@ -1,0 +1,485 @@
+"""Study: owns the trials of one sweep: ask, report, tell, the store, the lease of each running trial. The Python API.
+
+A trial belongs to (worker, attempt, deadline). A result that comes after its trial went to another attempt, or ended,
+is written down as late and changes nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from tuner import ranking
+from tuner.budget import stop_reason, trials_left
+from tuner.errors import StoreError, TunerError, UsageError
+from tuner.leases import Leases
+from tuner.ledger import Ledger
+from tuner.lock import WriterLock, worker_alive
+from tuner.problem import Problem
+from tuner.proposer import Proposer
+from tuner.randomness import trial_seed
+from tuner.records import TrialRecord, finished_columns, finished_record, proposal_of, record_of, row_of
+from tuner.store import Store, dumps
+from tuner.sweep import Sweep
+from tuner.trial import FAILURE_KINDS, FINISHED, Config, Failure, FailureKind, Outcome, Proposal, Provenance
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tuner.history import History
+
+_LEASE_S = 24 * 3600.0
+
+
+class ExhaustedError(TunerError):
+    """No further trial may be started: the budget is spent, or the space has no new configuration."""
+
+    exit_code = 3
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """Why a session of a study ended."""
+
+    reason: str
+    signal: int | None = None
+
+
+class Study:
+    """One sweep's trials. Use `Study.create` or `Study.open`, preferably in a `with` block.
+
+    Attributes:
+        sweep: The sweep as resolved when the study was created.
+        problem: What it poses.
+        dir: The study's folder; None when it lives in memory.
+        token: The study's identity, carried in the environment of its trials.
+        exhausted: Whether the strategy has nothing new to propose.
+        ending: Why the last run in this process ended.
+    """
+
+    def __init__(
+        self, sweep: Sweep, problem: Problem, store: Store, *, directory: Path | None, lock: WriterLock | None
+    ) -> None:
+        self.sweep = sweep
+        self.problem = problem
+        self.dir = directory
+        self.exhausted = False
+        self.ending: Ending | None = None
+        self._store = store
+        self._lock = lock
+        self._leases = Leases()
+        self._proposer: Proposer | None = None
+        self._worker = f"api:{os.getpid()}@{socket.gethostname()}"
+        row = store.read_study()
+        if row is None:
+            raise StoreError(f"{store.url} holds no study; create one with `tuner run SWEEP`")
+        self.token: str = row["token"]
+        self._ledger = Ledger(problem, gpus=sweep.runner.gpus, read=self.read)
+        self._load(row["spent_s"])
+
+    # --- creating, opening, closing ---
+
+    @classmethod
+    def create(cls, sweep: Sweep | Mapping[str, Any] | str | Path, dir: str | Path | None = None) -> Study:
+        """A new study; with `dir=None` it lives in memory.
+
+        Raises:
+            SweepError: The sweep is wrong.
+            StoreError: There is a study in `dir` already.
+            LockError: Another process is writing there.
+        """
+        from tuner.sessions import create
+
+        return create(sweep, dir)
+
+    @classmethod
+    def open(cls, dir: str | Path, *, read_only: bool = False) -> Study:
+        """An existing study. Reading needs neither the lock nor the objective's code.
+
+        Raises:
+            StoreError: There is no study there, or it cannot be read.
+            LockError: Another process is writing.
+        """
+        from tuner.sessions import reopen
+
+        return reopen(dir, read_only=read_only)
+
+    def take_over(self) -> None:
+        """Make the trials that a dead process was running wait for another attempt; asked ones keep their lease."""
+        if self._lock is not None and self._lock.previous is not None:
+            previous = self._lock.previous
+            self._store.add_event("takeover", f"from process {previous['pid']} on {previous['host']}")
+        for record in self.records(states=("running",)):
+            owner = record.worker or ""
+            if not owner.startswith("ask:") and not worker_alive(owner):
+                self.requeue(record.trial, "its process died")
+
+    def end_session(self, reason: str, signal: int | None = None) -> None:
+        """Write down why a run ended; `signal` when one interrupted it."""
+        self.ending = Ending(reason=reason, signal=signal)
+        self._store.flush_reports()
+        self._store.update_study(status=reason)
+
+    def close(self) -> None:
+        """Write what is buffered and let go of the lock; harmless when done twice."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+        self._store.close()
+
+    def __enter__(self) -> Study:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _load(self, spent_s: float) -> None:
+        """Rebuild what is kept in memory from the store."""
+        for row in self._store.stream_trials():
+            self._ledger.finish(record_of(row))
+            self._ledger.next_rank = row["rank"] + 1
+        spent = self._ledger.spent
+        spent.seconds, spent.started = spent_s, spent.finished
+        for record in self.records(states=("waiting", "running")):
+            proposal = proposal_of(record)
+            self._ledger.add(proposal)
+            if record.state == "waiting":
+                self._leases.wait(proposal)
+            else:
+                self._begin(proposal, record.started_at or time.time(), record.deadline)
+            spent.started += record.state == "running" or record.attempt > 1
+        if self.problem.early_stop is not None:
+            for report in self._store.reports():
+                self._ledger.report(report["trial"], report["step"], json.loads(report["metrics"]))
+
+    # --- ask ---
+
+    @overload
+    def ask(self, n: None = None, *, worker: str | None = None, lease_s: float | None = None) -> Proposal: ...
+    @overload
+    def ask(self, n: int, *, worker: str | None = None, lease_s: float | None = None) -> list[Proposal]: ...
+
+    def ask(
+        self, n: int | None = None, *, worker: str | None = None, lease_s: float | None = None
+    ) -> Proposal | list[Proposal]:
+        """The next proposal, or up to `n` of them; each is leased to `worker` until it is told or the lease ends.
+
+        Args:
+            n: How many; None for one alone.
+            worker: Who evaluates them; this process by default.
+            lease_s: After so many seconds without a result the trial waits for another attempt (default: a day).
+
+        Raises:
+            ExhaustedError: `n` is None, and no further trial may start.
+        """
+        if n is not None and n < 1:
+            raise UsageError(f"the number of proposals must be at least 1, but got {n}")
+        for trial in self._leases.expired():
+            self.requeue(trial, "its lease ended")
+        proposals = self._start(n or 1, worker or self._worker, lease_s or _LEASE_S)
+        if n is not None:
+            return proposals
+        if not proposals:
+            reason = stop_reason(self.problem.budget, self._ledger.spent)
+            why = reason or "no new configuration is left"
+            raise ExhaustedError(f"study {self.sweep.name!r} starts no more trials: {why}")
+        return proposals[0]
+
+    def _start(self, n: int, worker: str, lease_s: float) -> list[Proposal]:
+        started: list[Proposal] = []
+        now = time.time()
+        deadline = now + lease_s
+        lease = {"state": "running", "worker": worker, "deadline": deadline, "started_at": now}
+        while len(started) < n and (proposal := self._leases.next) is not None:
+            if proposal.attempt == 1 and not self._may_start():
+                break
+            self._store.update_trial(proposal.trial, attempt=proposal.attempt, **lease)
+            self._ledger.spent.started += proposal.attempt == 1
+            self._begin(proposal, now, deadline)
+            started.append(proposal)
+        fresh = self._propose(int(min(n - len(started), trials_left(self.problem.budget, self._ledger.spent))))
+        if fresh:
+            self._store.insert_trials([{**row_of(proposal), **lease} for proposal in fresh])
+            for proposal in fresh:
+                self._ledger.spent.started += 1
+                self._ledger.add(proposal)
+                self._begin(proposal, now, deadline)
+        return started + fresh
+
+    def _may_start(self) -> bool:
+        spent = self._ledger.spent
+        return trials_left(self.problem.budget, spent) >= 1 and stop_reason(self.problem.budget, spent) is None
+
+    def _begin(self, proposal: Proposal, started: float, deadline: float | None) -> None:
+        self._ledger.spent.running.add(proposal.trial)
+        self._leases.begin(proposal, started=started, deadline=deadline)
+
+    def _propose(self, n: int) -> list[Proposal]:
+        if n < 1 or not self._may_start():
+            return []
+        if self._proposer is None:
+            self._proposer = Proposer(self.problem)
+        history = self._ledger.history()
+        proposals = self._proposer.propose(history, n)
+        self.exhausted = not proposals
+        return [
+            dataclasses.replace(proposal, trial=number, seed=trial_seed(self.problem.seed, number))
+            for number, proposal in enumerate(proposals, start=history.next_trial)
+        ]
+
+    # --- report, tell, fail ---
+
+    def report(self, trial: int, step: int, metrics: Mapping[str, float]) -> bool:
+        """Take in intermediate values; True when the trial should stop, because it is no longer running."""
+        proposal = self._ledger.pending.get(trial)
+        if proposal is None:
+            return True
+        finite = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
+        self._ledger.report(trial, int(step), finite)
+        self._store.add_report(trial=trial, attempt=proposal.attempt, step=int(step), metrics=dumps(finite))
+        return False
+
+    def tell(
+        self, trial: int, metrics: Mapping[str, float], *, attempt: int | None = None, slot: str | None = None
+    ) -> bool:
+        """Record a result; False when it came late and changed nothing.
+
+        Raises:
+            UsageError: An objective is missing, a name is unknown to this study, or there is no such trial.
+        """
+        proposal = self._ledger.pending.get(trial)
+        config = proposal.config if proposal is not None else {}
+        values = {name: float(value) for name, value in metrics.items()}
+        bad = sorted(name for name, value in values.items() if not math.isfinite(value))
+        if bad:
+            message = ", ".join(f"{name}={values[name]}" for name in bad)
+            failure = Failure(kind="bad_metric", message=f"not finite: {message}")
+            return self.finish(trial, Outcome(state="failed", failure=failure), attempt=attempt, slot=slot) is not None
+        complete = self.problem.complete(config, values)
+        missing = [metric.name for metric in self.problem.objectives if metric.name not in complete]
+        if missing and proposal is not None:
+            raise UsageError(f"trial {trial}: every objective must be told, but {', '.join(missing)} is missing")
+        return self.finish(trial, Outcome(state="completed", metrics=values), attempt=attempt, slot=slot) is not None
+
+    def fail(self, trial: int, kind: FailureKind, message: str = "", *, attempt: int | None = None) -> bool:
+        """Record that a trial failed; False when that came late and changed nothing.
+
+        Raises:
+            UsageError: `kind` is not a failure kind.
+        """
+        if kind not in FAILURE_KINDS:
+            raise UsageError(f"a failure must be one of {', '.join(FAILURE_KINDS)}, but got {kind!r}")
+        outcome = Outcome(state="failed", failure=Failure(kind=kind, message=message))
+        return self.finish(trial, outcome, attempt=attempt) is not None
+
+    def finish(
+        self, trial: int, outcome: Outcome, *, attempt: int | None = None, slot: str | None = None
+    ) -> TrialRecord | None:
+        """Record how a trial ended; infrastructure failures and interruptions make it wait for another attempt.
+
+        Returns:
+            What was recorded; None when the outcome came late and changed nothing.
+        """
+        proposal = self._ledger.pending.get(trial)
+        if proposal is None or trial not in self._ledger.spent.running or attempt not in (None, proposal.attempt):
+            self._late(trial, outcome, attempt)
+            return None
+        if outcome.failure is not None and self._tries_again(proposal, outcome.failure):
+            return self.requeue(trial, outcome.failure.message or outcome.failure.kind)
+        outcome = self._judged(proposal, outcome)
+        now = time.time()
+        record = finished_record(proposal, outcome, self._leases.end(trial), now, slot)
+        self._store.update_trial(trial, rank=self._ledger.next_rank, **finished_columns(record))
+        self._ledger.finish(record)
+        return self._with_feasibility(record)
+
+    def _judged(self, proposal: Proposal, outcome: Outcome) -> Outcome:
+        """The outcome with known and composite metrics filled in, and an out-of-memory one infeasible by policy."""
+        kind = outcome.failure.kind if outcome.failure is not None else ""
+        if outcome.state == "failed" and kind.startswith("oom") and self.sweep.runner.on_oom == "infeasible":
+            outcome = dataclasses.replace(outcome, state="infeasible")
+        metrics = self.problem.complete(proposal.config, outcome.metrics) if outcome.metrics else {}
+        if not metrics:
+            metrics = self.problem.known_metrics(proposal.config)
+        broken = sorted(name for name, value in metrics.items() if not math.isfinite(value))
+        if broken:
+            failure = Failure(kind="bad_metric", message=f"not finite: {', '.join(broken)}")
+            return dataclasses.replace(outcome, state="failed", metrics={}, failure=failure)
+        missing = [metric.name for metric in self.problem.objectives if metric.name not in metrics]
+        if outcome.state == "completed" and missing:
+            failure = Failure(kind="no_metric", message=f"{', '.join(missing)} could not be computed")
+            return dataclasses.replace(outcome, state="failed", metrics=metrics, failure=failure)
+        return dataclasses.replace(outcome, metrics=metrics)
+
+    def _tries_again(self, proposal: Proposal, failure: Failure) -> bool:
+        if failure.kind == "infra":
+            return proposal.attempt <= self.sweep.runner.retries
+        return failure.kind == "interrupted"
+
+    def _late(self, trial: int, outcome: Outcome, attempt: int | None) -> None:
+        was = self.read(trial).state
+        detail = {"state": outcome.state, "metrics": dict(outcome.metrics), "attempt": attempt, "was": was}
+        self._store.add_event("late", json.dumps(detail), trial)
+
+    def requeue(self, trial: int, why: str) -> TrialRecord:
+        """Make a running trial wait for another attempt."""
+        proposal = self._ledger.pending[trial]
+        again = dataclasses.replace(proposal, attempt=proposal.attempt + 1)
+        self._store.update_trial(trial, state="waiting", attempt=again.attempt, worker=None, deadline=None)
+        self._store.add_event("requeued", why, trial)
+        self._ledger.pending[trial] = again
+        self._ledger.spent.running.discard(trial)
+        self._leases.end(trial)
+        self._leases.wait(again)
+        return self.read(trial)
+
+    # --- changing what is tried ---
+
+    def enqueue(self, config: Config) -> int:
+        """Have a configuration tried next; missing parameters take their centre. Returns the trial's number.
+
+        Raises:
+            SpaceError: The configuration does not lie in the space.
+        """
+        number = self._ledger.next_trial
+        whole = self.problem.space.normalise(config, partial=True)
+        proposal = new_proposal(self.problem, number, whole, "enqueued")
+        self._store.insert_trials([{**row_of(proposal), "state": "waiting"}])
+        self._ledger.add(proposal)
+        self._leases.wait(proposal)
+        return number
+
+    def add(self, config: Config, metrics: Mapping[str, float]) -> int:
+        """Take in an observation made elsewhere; returns the trial's number. It does not count against the budget."""
+        whole = self.problem.space.normalise(config)
+        proposal = new_proposal(self.problem, self._ledger.next_trial, whole, "added")
+        now = time.time()
+        self._store.insert_trials([{**row_of(proposal), "state": "running", "worker": self._worker, "started_at": now}])
+        self._ledger.add(proposal)
+        self._begin(proposal, now, None)
+        self.tell(proposal.trial, metrics)
+        return proposal.trial
+
+    def retry(self, trials: Sequence[int]) -> None:
+        """Make failed, pruned or infeasible trials wait for another attempt, with the same configuration and seed.
+
+        Raises:
+            UsageError: One of them completed, still runs, or does not exist.
+        """
+        for trial in trials:
+            record = self.read(trial)
+            if record.state not in ("failed", "pruned", "infeasible"):
+                raise UsageError(
+                    f"trial {trial} is {record.state}; only failed, pruned and infeasible ones can be retried"
+                )
+        for trial in trials:
+            attempt = self.read(trial).attempt + 1
+            empty: dict[str, Any] = dict.fromkeys(("metrics", "measures", "failure_kind", "failure_message", "rank"))
+            self._store.update_trial(trial, state="waiting", attempt=attempt, finished_at=None, worker=None, **empty)
+            self._store.add_event("retried", "by request", trial)
+        seconds = self._ledger.spent.seconds
+        self._ledger = Ledger(self.problem, gpus=self.sweep.runner.gpus, read=self.read)
+        self._leases = Leases()
+        self._load(seconds)
+
+    def spend(self, seconds: float) -> None:
+        """Count wall-clock time against the budget."""
+        self._ledger.spent.seconds += seconds
+        self._store.update_study(spent_s=self._ledger.spent.seconds)
+
+    # --- reading ---
+
+    @property
+    def history(self) -> History:
+        """The view that strategies see."""
+        return self._ledger.history()
+
+    @property
+    def ledger(self) -> Ledger:
+        """Totals, pending trials and the baseline's metrics."""
+        return self._ledger
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why no further trial may start; None when the study may go on."""
+        if self.exhausted and not len(self._leases):
+            return "no new configuration is left in the space"
+        return stop_reason(self.problem.budget, self._ledger.spent)
+
+    @property
+    def n_waiting(self) -> int:
+        """Trials that wait to be started."""
+        return len(self._leases)
+
+    def read(self, trial: int) -> TrialRecord:
+        """One trial.
+
+        Raises:
+            UsageError: There is no such trial.
+        """
+        row = self._store.trial(trial)
+        if row is None:
+            raise UsageError(f"there is no trial {trial}; see `tuner trials`")
+        return self._with_feasibility(record_of(row))
+
+    def records(self, *, states: Sequence[str] = ()) -> Iterator[TrialRecord]:
+        """Trials by number, of the given states or all."""
+        for row in self._store.trials(states=states):
+            yield self._with_feasibility(record_of(row))
+
+    def _with_feasibility(self, record: TrialRecord) -> TrialRecord:
+        if record.state not in FINISHED:
+            return record
+        completed = record.state == "completed"
+        met = completed and self.problem.feasible(record.config, record.metrics, self._ledger.baseline)
+        return dataclasses.replace(record, feasible=met)
+
+    def reports(self, trial: int) -> list[tuple[int, dict[str, float]]]:
+        """Steps and values that a trial reported, of its last attempt."""
+        rows = self._store.reports(trial)
+        last = max((row["attempt"] for row in rows), default=0)
+        return [(row["step"], json.loads(row["metrics"])) for row in rows if row["attempt"] == last]
+
+    def events(self) -> list[dict[str, Any]]:
+        """What happened beside the trials: takeovers, retries, late results."""
+        return [dict(row) for row in self._store.events()]
+
+    def counts(self) -> dict[str, int]:
+        """Number of trials by state."""
+        return self._store.counts()
+
+    def best(self) -> TrialRecord | None:
+        """The best feasible trial; with several objectives the knee of the front. None when there is none."""
+        number = ranking.best(self.history)
+        return None if number is None else self.read(number)
+
+    def recommend(self) -> TrialRecord | None:
+        """The trial to use: the best one measured."""
+        return self.best()
+
+    def pareto(self) -> list[TrialRecord]:
+        """The feasible trials that no other dominates, best first by the first objective."""
+        return [self.read(number) for number in ranking.front(self.history)]
+
+    def hypervolume(self) -> tuple[float, list[float]]:
+        """Hypervolume of the front and its reference corner, in the metrics' own units and signs."""
+        return ranking.hypervolume(self.history)
+
+    def trials(self) -> pd.DataFrame:
+        """Every trial as a row: number, state, parameters, metrics, feasibility, seconds, failure."""
+        from tuner.report.tables import trials_frame
+
+        return trials_frame(self)
+
+
+def new_proposal(problem: Problem, number: int, config: Config, engine: str) -> Proposal:
+    """A proposal that no strategy made: the baseline, an initial, enqueued or added configuration."""
+    seed = trial_seed(problem.seed, number)
+    return Proposal(config=config, provenance=Provenance(engine=engine), trial=number, seed=seed)
