@@ -115,9 +115,11 @@ class CommandLane(Lane):
         self._own_peak = 0
 
     def family(self) -> Family | None:
+        """The process that runs, or waits for a trial."""
         return self._family
 
     def start(self, job: Job) -> None:
+        """Start a job; the lane must be free."""
         folder = self.around.folder(job)
         argv = self._command.expand(job, folder, self.slot)
         self._count += 1
@@ -179,13 +181,16 @@ class CommandLane(Lane):
         self._peak, self._own_peak = 0, _own_peak()
 
     def ask_to_stop(self) -> None:
+        """Tell the trial that it should end by itself."""
         if self.flight is not None:
             (self.flight.dir / "stop").touch()
 
     def due(self) -> float:
+        """When `advance` has something to do."""
         return min(super().due(), self._tick if self.flight is not None else math.inf)
 
     def advance(self, now: float) -> None:
+        """Do what is due."""
         super().advance(now)
         flight = self.flight
         if flight is None or self._reports is None or self._process is None or now < self._tick:
@@ -197,6 +202,7 @@ class CommandLane(Lane):
             self.check_exit()
 
     def check_exit(self) -> None:
+        """Look whether the process ended, and end the trial with it."""
         process, family, flight = self._process, self._family, self.flight
         if process is None or family is None or flight is None or (ended := wait_status(process.pid)) is None:
             return

@@ -22,39 +22,9 @@ from tuner.errors import EnvironmentUnfitError
 from tuner.trial import Metric
 
 _FREE_SHARE = 0.9  # of a GPU's memory that must be free before it is leased
-_TIME_NAMES = frozenset(
-    [
-        "latency",
-        "throughput",
-        "time",
-        "runtime",
-        "duration",
-        "wall",
-        "walltime",
-        "elapsed",
-        "seconds",
-        "ms",
-        "us",
-        "ns",
-        "speed",
-        "speedup",
-        "fps",
-        "qps",
-        "tps",
-        "rps",
-        "energy",
-        "joule",
-        "joules",
-        "power",
-        "watt",
-        "watts",
-        "bandwidth",
-        "flops",
-        "tflops",
-        "gflops",
-        "ttft",
-        "tpot",
-    ]
+_TIME_WORD = re.compile(
+    r"latency|throughput|time|runtime|duration|wall|walltime|elapsed|seconds|ms|us|ns|speed|speedup|fps|qps|tps|rps|"
+    r"energy|joules?|power|watts?|bandwidth|[tg]?flops|ttft|tpot"
 )
 _TIME_UNIT = re.compile(
     r"(n|u|µ|m)?s|sec(onds?)?|min(utes?)?|h(ours?)?|[kMm]?J|k?Wh|m?W|.*/\s*(s|sec|second|min|h)|.*\bper (second|s)|"
@@ -165,6 +135,13 @@ def plan_slots(
     ]
 
 
+def _processors() -> list[int]:
+    """The processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
 def needs_exclusive(metrics: Sequence[Metric]) -> bool:
     """Whether a metric that matters (goal or bound) is a time, a rate or an energy, by its name or its unit."""
     return any(
@@ -178,7 +155,7 @@ def _is_time(metric: Metric) -> bool:
     if metric.unit and _TIME_UNIT.fullmatch(metric.unit.strip()):
         return True
     words = re.split(r"[^a-z0-9]+", metric.name.lower())
-    return bool(_TIME_NAMES.intersection(words)) or (len(words) > 1 and words[-1] in ("s", "j", "sec", "min", "h"))
+    return any(map(_TIME_WORD.fullmatch, words)) or (len(words) > 1 and words[-1] in ("s", "j", "sec", "min", "h"))
 
 
 class Lease:

@@ -90,5 +90,6 @@ class GpuMeter:
 
     def _energy(self, handles: Sequence[Any]) -> float | None:
         with contextlib.suppress(self._nvml.NVMLError):
-            return sum(self._nvml.nvmlDeviceGetTotalEnergyConsumption(handle) for handle in handles) / 1e3  # from mJ
+            millijoules = [int(self._nvml.nvmlDeviceGetTotalEnergyConsumption(handle)) for handle in handles]
+            return sum(millijoules) / 1e3
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -44,7 +45,5 @@ def drop_empty(folder: Path, sizes: tuple[int, int]) -> None:
         if size == 0:
             (folder / name).unlink(missing_ok=True)
     if not any(sizes):
-        try:
+        with contextlib.suppress(OSError):  # the objective wrote something of its own
             os.rmdir(folder)
-        except OSError:
-            pass  # the objective wrote something of its own

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import importlib
 import json
 import math
 import os
@@ -82,10 +83,9 @@ def _itself(reference: Any) -> Any:
 def _cloudpickle() -> Any:
     """joblib depends on it or, in older releases, carries it."""
     try:
-        import cloudpickle
+        return importlib.import_module("cloudpickle")
     except ImportError:
-        from joblib.externals import cloudpickle
-    return cloudpickle
+        return importlib.import_module("joblib.externals.cloudpickle")
 
 
 @dataclass(slots=True)
@@ -112,9 +112,11 @@ class WorkerLane(Lane):
         self._proven = False
 
     def family(self) -> Family | None:
+        """The process that runs, or waits for a trial."""
         return self._worker.family if self._worker is not None else None
 
     def start(self, job: Job) -> None:
+        """Start a job; the lane must be free."""
         folder = self.around.folder(job)
         line = json.dumps({"run": _message(job, folder, self.slot)}).encode() + b"\n"
         now = time.monotonic()
@@ -133,21 +135,25 @@ class WorkerLane(Lane):
             self._worker.socket.sendall(line)
 
     def ask_to_stop(self) -> None:
+        """Tell the trial that it should end by itself."""
         if self._worker is not None and self.flight is not None:
             with contextlib.suppress(OSError):  # its exit will tell
                 self._worker.socket.sendall(b'{"stop": %d}\n' % self.flight.job.trial)
 
     def due(self) -> float:
+        """When `advance` has something to do."""
         worker = self._worker
         polled = time.monotonic() + 0.02 if worker is not None and worker.exit is None else math.inf
         return min(super().due(), polled)
 
     def advance(self, now: float) -> None:
+        """Do what is due."""
         if self._worker is not None and self._worker.exit is None:
             self.check_exit()
         super().advance(now)
 
     def retire(self) -> None:
+        """Let the worker go, when there is one."""
         if self._worker is not None and self.flight is None:
             self.sweep(self._drop(), None, patience_s=2.0)
 
@@ -273,6 +279,7 @@ class WorkerLane(Lane):
         raise ObjectiveError(f"the objective cannot be loaded: {message}\n{log}")
 
     def check_exit(self) -> None:
+        """Look whether the process ended, and end the trial with it."""
         worker = self._worker
         if worker is None or (ended := wait_status(worker.process.pid)) is None:
             return
