@@ -21,6 +21,7 @@ from tuner.budget import too_many_failures
 from tuner.errors import FailurePolicyError, TunerError
 from tuner.interrupts import Interrupts
 from tuner.observer import Observer, Silent
+from tuner.objective import objective_of
 from tuner.randomness import trial_seed
 from tuner.runners.protocol import Finished, Job, Reported, Runner
 from tuner.study import Study
@@ -71,7 +72,24 @@ def run(
             Loop(study, runner, watcher, interrupts).run()
         finally:
             runner.close()
+    if interrupts.signal is None:
+        _test_front(study, watcher)
     return study
+
+
+def _test_front(study: Study, observer: Observer) -> None:
+    """Measure the front's members on what the search never saw, once: the objective's own `test(config)`."""
+    test = getattr(objective_of(study.sweep), "test", None)
+    if test is None:
+        return
+    for record in study.pareto():
+        if not any(name.startswith("test.") for name in record.measures):
+            try:
+                values = test(record.config)
+            except Exception as error:  # a user's code; the sweep itself is whole
+                observer.note(f"test of trial {record.trial} failed: {type(error).__name__}: {error}")
+                return
+            study.annotate(record.trial, {f"test.{name}": float(value) for name, value in values.items()})
 
 
 class Loop:

@@ -17,26 +17,25 @@ from __future__ import annotations
 import contextlib
 import copy
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import optuna
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tuner.encoding import Column
-from tuner.history import COMPLETED, PRUNED, History, HistoryBuffer
+from tuner.history import COMPLETED, PRUNED, History
 from tuner.strategies.fresh import Fresh
-from tuner.trial import Config, Metric, Proposal, Provenance
+from tuner.trial import Config, Proposal, Provenance
 
 if TYPE_CHECKING:
     from tuner.problem import Problem
-    from tuner.strategies.protocol import Strategy
 
 Array = NDArray[np.float64]
 MakeSampler = Callable[[int], BaseSampler]
@@ -148,7 +147,7 @@ class Told:
         return len(self.number)
 
     def agrees(self, later: Told, k: int) -> tuple[bool, NDArray[np.bool_]]:
-        """Whether the first `k` trials are the first of `later`, if only some finished since; and which did not, (k,)."""
+        """Whether `later` begins with the first `k` trials, give or take finishing; and which it leaves as they were."""
         if k > len(later):
             return False, np.zeros(0, dtype=np.bool_)
         point = (self.number[:k] == later.number[:k]) & (self.X[:k] == later.X[:k]).all(axis=1)
@@ -169,7 +168,7 @@ class Mirror:
 
     def __init__(self, problem: Problem, *, penalise: bool) -> None:
         self.axes = tuple(Axis.of(column) for column in problem.space.encoding.columns)
-        self._directions = ["maximize"] * len(problem.objectives)
+        self._directions = [StudyDirection.MAXIMIZE] * len(problem.objectives)
         self._keys = [f"{i}: {constraint.text}" for i, constraint in enumerate(problem.constraints)]
         self._penalise = penalise and bool(self._keys)
         self._told: Told | None = None

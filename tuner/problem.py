@@ -74,6 +74,7 @@ class Problem:
         metrics: Every declared metric, in the sweep's order.
         constraints: Outcome constraints, bounds of metrics among them.
         known: Metrics that follow from a configuration alone.
+        known_names: Their names.
         composites: Metrics that are formulas over other metrics.
         baseline: The configuration that everything is compared with; trial 0.
         initial: Configurations tried next.
@@ -84,6 +85,7 @@ class Problem:
     metrics: tuple[Metric, ...]
     constraints: tuple[Constraint, ...] = ()
     known: Known | None = None
+    known_names: frozenset[str] = frozenset()
     composites: Mapping[str, Expression] = field(default_factory=dict)
     baseline: Config | None = None
     initial: tuple[Config, ...] = ()
@@ -100,6 +102,11 @@ class Problem:
     def objectives(self) -> tuple[Metric, ...]:
         """The metrics with a goal, in order: the columns of `History.Y`."""
         return tuple(metric for metric in self.metrics if metric.goal is not None)
+
+    @cached_property
+    def measured(self) -> tuple[Metric, ...]:
+        """The metrics that a trial must bring; the known and the composite ones are computed."""
+        return tuple(m for m in self.metrics if m.name not in self.known_names and m.name not in self.composites)
 
     def known_metrics(self, config: Config) -> dict[str, float]:
         """The metrics that follow from a configuration, {} when there are none."""
@@ -162,6 +169,7 @@ def make_problem(sweep: Sweep, objective: Any = None, *, slots: int = 1, reading
         metrics=metrics,
         constraints=constraints,
         known=known,
+        known_names=frozenset(known_names),
         composites=composites,
         baseline=None if baseline is None else space.normalise(baseline, partial=True),
         initial=tuple(space.normalise(config, partial=True) for config in sweep.initial),

@@ -389,6 +389,11 @@ class Study:
         self._leases = Leases()
         self._load(seconds)
 
+    def annotate(self, trial: int, measures: Mapping[str, float]) -> None:
+        """Add to what was measured beside the metrics, such as a front member's test score."""
+        merged = {**self.read(trial).measures, **measures}
+        self._store.update_trial(trial, measures=dumps(merged))
+
     def spend(self, seconds: float) -> None:
         """Count wall-clock time against the budget."""
         self._ledger.spent.seconds += seconds

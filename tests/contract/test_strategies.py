@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import random
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,6 @@ from tuner import catalog
 from tuner.errors import UsageError
 from tuner.problem import Problem
 from tuner.randomness import generator
-from tuner.strategies.protocol import Strategy
 from tuner.trial import Config, Proposal
 
 NAMES = catalog.names("strategies")
@@ -49,6 +49,13 @@ def check(lab: Lab, proposals: list[Proposal]) -> None:
         assert space.feasible(proposal.config), proposal.config
         assert not history.seen(proposal.config), proposal.config
         assert proposal.provenance.engine in NAMES
+
+
+def global_generators() -> tuple[object, ...]:
+    """What the global generators hold, as text: nobody may draw from them."""
+    import torch
+
+    return repr(np.random.get_state()), random.getstate(), torch.get_rng_state().tolist(), torch.get_num_threads()
 
 
 def points(proposals: list[Proposal]) -> list[Config]:
@@ -119,12 +126,12 @@ def test_suggest_changes_nothing(name: str) -> None:
     lab.add(distinct(lab.problem, 8)[-1], state="pending")
     history, trials = lab.history(), copy.deepcopy(lab.trials)
     arrays = {key: np.array(getattr(history, key)) for key in ("X", "active", "Y", "C", "state", "number", "pending_X")}
-    state = np.random.get_state()[1].copy()  # noqa: NPY002 - the global generator must stay untouched
+    generators = global_generators()
     build(name, lab.problem).suggest(history, 2, generator(0, history.next_trial))
     for key, before in arrays.items():
         assert np.array_equal(getattr(history, key), before, equal_nan=key in "YC")
     assert lab.trials == trials
-    assert np.array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+    assert global_generators() == generators
 
 
 def test_failed_pruned_and_infeasible_trials_are_survived(name: str) -> None:
@@ -198,14 +205,3 @@ def test_an_exhausted_space_gives_fewer_and_then_nothing(name: str) -> None:
     for proposal in rest:
         lab.add(proposal.config)
     assert lab.ask(strategy, 1) == []
-
-
-def test_an_unknown_option_is_refused(name: str) -> None:
-    with pytest.raises((TypeError, AttributeError)):
-        build(name, make_problem(numeric()), no_such_option=1)
-    assert isinstance(build(name, make_problem(numeric())), object)
-
-
-def test_every_engine_is_a_strategy(name: str) -> None:
-    strategy: Strategy = build(name, make_problem(numeric()))
-    assert callable(strategy.suggest)

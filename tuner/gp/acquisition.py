@@ -10,13 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from botorch.acquisition import AcquisitionFunction
+from botorch.acquisition.acquisition import AcquisitionFunction
 from botorch.acquisition.logei import qLogNoisyExpectedImprovement, qLogProbabilityOfFeasibility
 from botorch.acquisition.multi_objective.logei import qLogNoisyExpectedHypervolumeImprovement
 from botorch.acquisition.multi_objective.objective import IdentityMCMultiOutputObjective
 from botorch.acquisition.multi_objective.parego import qLogNParEGO
 from botorch.acquisition.objective import GenericMCObjective
-from botorch.sampling import SobolQMCNormalSampler
+from botorch.sampling.normal import SobolQMCNormalSampler
 from torch import Tensor
 
 from tuner.gp.model import Surrogate
@@ -116,5 +116,5 @@ def _first(Z: Tensor, X: Tensor | None = None) -> Tensor:
 def evaluate(acquisition: AcquisitionFunction, X: Tensor, *, batch: int = 512) -> Tensor:
     """Return the acquisition value of each row alone, shape (n,); -inf where it is not a number."""
     with torch.no_grad():
-        values = torch.cat([acquisition(rows.unsqueeze(-2)) for rows in X.split(batch)])
+        values = torch.cat([acquisition(rows.unsqueeze(-2)) for rows in torch.split(X, batch)])
     return torch.nan_to_num(values, nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)

@@ -20,11 +20,13 @@ from typing import Any
 
 import gpytorch
 import torch
-from botorch.exceptions import ModelFittingError
+from botorch.exceptions.errors import ModelFittingError
 from botorch.fit import fit_gpytorch_mll
-from botorch.models import ModelListGP, SingleTaskGP
-from botorch.models.kernels import CategoricalKernel
+from botorch.models.gp_regression import SingleTaskGP
+from botorch.models.kernels.categorical import CategoricalKernel
 from botorch.models.model import Model
+from botorch.models.model_list_gp_regression import ModelListGP
+from botorch.posteriors import GPyTorchPosterior
 from gpytorch.constraints import GreaterThan
 from gpytorch.kernels import Kernel, MaternKernel
 from gpytorch.priors import LogNormalPrior
@@ -54,6 +56,7 @@ class Surrogate:
         """Return the posterior mean and standard deviation of each outcome in its own units, shapes (n, k)."""
         with torch.no_grad():
             posterior = self.model.posterior(X)
+        assert isinstance(posterior, GPyTorchPosterior)
         return self.loc + self.scale * posterior.mean, self.scale * posterior.variance.clamp_min(0).sqrt()
 
     def standardise(self, Y: Tensor) -> Tensor:
@@ -86,8 +89,7 @@ def fit_surrogate(
         scale.append(spread)
         notes += [note] if note else []
     joint = models[0] if len(models) == 1 else ModelListGP(*models)
-    as_tensor = {"dtype": X.dtype, "device": X.device}
-    return Surrogate(joint, torch.tensor(loc, **as_tensor), torch.tensor(scale, **as_tensor), tuple(notes))
+    return Surrogate(joint, X.new_tensor(loc), X.new_tensor(scale), tuple(notes))
 
 
 def winsorise(y: Tensor, *, upper: bool = False) -> Tensor:

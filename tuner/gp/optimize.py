@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
-from botorch.acquisition import AcquisitionFunction
-from botorch.optim import optimize_acqf
+from botorch.acquisition.acquisition import AcquisitionFunction
 from botorch.optim.initializers import initialize_q_batch
+from botorch.optim.optimize import optimize_acqf
 from botorch.optim.optimize_mixed import optimize_acqf_mixed_alternating
 from torch import Tensor
 

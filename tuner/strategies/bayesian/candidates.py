@@ -1,9 +1,9 @@
 """Candidates: where an acquisition function is looked at, and what becomes of its maximisers.
 
 The space itself proposes the pool (draws, neighbours and perturbations of incumbents), so every candidate lies in it
-whatever its kinds, conditions and restrictions. Gradient searches start from the pool inside one branch of the
-conditions at a time: the columns that conditions read and those that are inactive stay fixed. Their results are decoded;
-one that breaks a restriction is pulled back towards the pool by bisection. Last, the best walks over single changes.
+whatever its kinds, conditions and restrictions. Searches start from the pool inside one branch of the conditions at a
+time: the columns that conditions read and those that are inactive stay fixed. Their results are decoded; one that
+breaks a restriction is pulled back towards the pool by bisection. Last, the best walks over single changes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tuner.trial import Config
 
 if TYPE_CHECKING:
-    from botorch.acquisition import AcquisitionFunction
+    from botorch.acquisition.acquisition import AcquisitionFunction
 
     from tuner.gp.optimize import Cube
     from tuner.space import SearchSpace

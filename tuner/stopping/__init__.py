@@ -1,0 +1,1 @@
+"""Early-stopping rules over learning curves; the name is the file name."""
