@@ -147,7 +147,7 @@ class Told:
         return len(self.number)
 
     def agrees(self, later: Told, k: int) -> tuple[bool, NDArray[np.bool_]]:
-        """Whether `later` begins with the first `k` trials, give or take finishing; and which it leaves as they were."""
+        """Whether `later` begins with the first `k` trials, give or take finishing; and which are as they were."""
         if k > len(later):
             return False, np.zeros(0, dtype=np.bool_)
         point = (self.number[:k] == later.number[:k]) & (self.X[:k] == later.X[:k]).all(axis=1)
