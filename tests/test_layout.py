@@ -77,7 +77,10 @@ def test_the_space_knows_nothing_above_it() -> None:
 
 def test_help_and_reading_verbs_import_nothing_heavy() -> None:
     heavy = {"torch", "pandas", "optuna", "botorch", "sklearn", "scipy"}
-    for modules in (["tuner.cli"], ["tuner.cli", "tuner.study", "tuner.sessions", "tuner.report.texts", "tuner.ranking"]):
+    for modules in (
+        ["tuner.cli"],
+        ["tuner.cli", "tuner.study", "tuner.sessions", "tuner.report.texts", "tuner.ranking"],
+    ):
         code = f"import importlib, sys; [importlib.import_module(m) for m in {modules}]; print(*sys.modules)"
         run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
         assert not heavy & set(run.stdout.split())
@@ -94,7 +97,18 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((ROOT / name).read_bytes())
     out = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", str(out), str(source)]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "-q",
+        "-w",
+        str(out),
+        str(source),
+    ]
     subprocess.run(command, check=True, capture_output=True)
     return next(out.glob("*.whl"))
 

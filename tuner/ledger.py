@@ -70,7 +70,7 @@ class Ledger:
         margins = problem.margins(record.config, record.metrics, self.baseline)
         values = problem.values(record.metrics) if completed else [math.nan] * len(problem.objectives)
         x, active = problem.space.encoding.encode(record.config)
-        seconds = record.seconds or 0.0
+        seconds = record.measures.get("wall_s", record.seconds or 0.0)
         self.buffer.append(
             number=record.trial,
             x=x,

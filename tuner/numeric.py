@@ -100,6 +100,13 @@ class _Numeric(Parameter):
         axis = self.axis
         return (axis.at(k) for k in range(axis.levels))
 
+    def log_mass(self, value: Value) -> float:
+        """Log probability of a value of a grid under `sample`."""
+        if not isinstance(self.axis, Stepped):
+            raise self._continuous()
+        low, high = self.axis.cell(self.axis.level(value))
+        return math.log(high - low)
+
     def line(self, value: Value, rng: np.random.Generator) -> Line | None:
         """The whole range."""
         if isinstance(self.axis, Stepped):

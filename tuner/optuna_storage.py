@@ -7,13 +7,16 @@ constraints keep Optuna's convention, feasible when <= 0.
 from __future__ import annotations
 
 import math
+import warnings
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import StoreError
+from tuner.parameters import Bool, Choice, Float, Int, Parameter, Permutation, Simplex, Subset, Vector
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.distributions import BaseDistribution
 
     from tuner.records import TrialRecord
     from tuner.study import Study
@@ -37,14 +40,16 @@ def export_to_optuna(study: Study, url: str) -> None:
         raise StoreError(f"{url} holds a study {study.sweep.name!r} already; choose another storage") from error
     except Exception as error:
         raise StoreError(f"storage {url!r} cannot be opened by Optuna: {error}") from error
-    target.set_metric_names([metric.name for metric in study.problem.objectives])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        target.set_metric_names([metric.name for metric in study.problem.objectives])
     parameters = {parameter.name: parameter for parameter in study.problem.space.parameters}
     for record in study.records():
         if record.state in _STATES:
             target.add_trial(_frozen(record, study, parameters))
 
 
-def _frozen(record: TrialRecord, study: Study, parameters: dict[str, Any]) -> optuna.trial.FrozenTrial:
+def _frozen(record: TrialRecord, study: Study, parameters: dict[str, Parameter]) -> optuna.trial.FrozenTrial:
     import optuna
 
     values: dict[str, Any] = {}
@@ -74,31 +79,32 @@ def _frozen(record: TrialRecord, study: Study, parameters: dict[str, Any]) -> op
     return frozen
 
 
-def scalars(parameter: Any, value: Any) -> dict[str, tuple[Any, Any]]:
+def scalars(parameter: Parameter, value: Any) -> dict[str, tuple[Any, BaseDistribution]]:
     """A parameter's value as Optuna's scalars: key -> (value, distribution)."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    name, kind = parameter.name, parameter.kind
-    if kind == "float":
-        return {name: (value, FloatDistribution(parameter.low, parameter.high, log=parameter.log))}
-    if kind == "int":
-        return {name: (value, IntDistribution(parameter.low, parameter.high, log=parameter.log))}
-    if kind == "bool":
-        return {name: (value, CategoricalDistribution((False, True)))}
-    if kind == "choice":
-        return {name: (value, CategoricalDistribution(tuple(parameter.values)))}
-    if kind == "subset":
-        both = CategoricalDistribution((False, True))
-        return {f"{name}.{item}": (item in value, both) for item in parameter.items}
-    if kind == "vector":
-        numbers = IntDistribution if parameter.integer else FloatDistribution
-        within = numbers(parameter.low, parameter.high, log=parameter.log)
-        return {f"{name}[{i}]": (number, within) for i, number in enumerate(value)}
-    if kind == "simplex":
-        total = parameter.total
-        share = FloatDistribution(0.0, 1.0) if total is None else IntDistribution(0, total)
-        return {f"{name}.{item}": (number, share) for item, number in value.items()}
-    if kind == "permutation":
-        items = CategoricalDistribution(tuple(parameter.items))
-        return {f"{name}[{i}]": (item, items) for i, item in enumerate(value)}
+    name = parameter.name
+    both = CategoricalDistribution((False, True))
+    match parameter:
+        case Float():
+            return {name: (value, FloatDistribution(parameter.low, parameter.high, log=parameter.log))}
+        case Int():
+            return {name: (value, IntDistribution(int(parameter.low), int(parameter.high), log=parameter.log))}
+        case Bool():
+            return {name: (value, both)}
+        case Choice():
+            return {name: (value, CategoricalDistribution(tuple(parameter.values)))}
+        case Subset():
+            return {f"{name}.{item}": (item in value, both) for item in parameter.items}
+        case Vector():
+            numbers = IntDistribution if parameter.integer else FloatDistribution
+            within = numbers(parameter.low, parameter.high, log=parameter.log)
+            return {f"{name}[{i}]": (number, within) for i, number in enumerate(value)}
+        case Simplex():
+            total = parameter.total
+            share = FloatDistribution(0.0, 1.0) if total is None else IntDistribution(0, total)
+            return {f"{name}.{item}": (number, share) for item, number in value.items()}
+        case Permutation():
+            items = CategoricalDistribution(tuple(parameter.items))
+            return {f"{name}[{i}]": (item, items) for i, item in enumerate(value)}
     return {name: (value, CategoricalDistribution((value,)))}

@@ -167,6 +167,10 @@ class Parameter(ABC):
         """A stand-in whose `repr` is the same exactly for equal values."""
         return value
 
+    def log_mass(self, value: Value) -> float:
+        """Log probability of a discrete value under `sample`."""
+        return -math.log(self.size())
+
     def line(self, value: Value, rng: np.random.Generator) -> Line | None:
         """A random segment through `value` along which the uniform measure is uniform; None when there is none."""
         return None

@@ -36,7 +36,7 @@ def preview(sweep: Path, *, params: Sequence[str], sets: Sequence[str], suggesti
         if suggestions:
             lines = [dump_yaml(loaded.to_dict()).rstrip(), "---", *lines]
             for proposal in study.ask(suggestions):
-                lines += _planned(proposal, loaded)
+                lines += _planned(proposal, loaded, study.problem)
         else:
             lines.append(f"{sweep} is valid")
     return "\n".join(lines)
@@ -62,15 +62,17 @@ def _facts(problem: Problem, sweep: Sweep) -> list[str]:
     return facts
 
 
-def _planned(proposal: Proposal, sweep: Sweep) -> list[str]:
+def _planned(proposal: Proposal, sweep: Sweep, problem: Problem) -> list[str]:
     config = " ".join(f"{name}={cell(value)}" for name, value in proposal.config.items())
     lines = [f"trial {proposal.trial} ({proposal.provenance.engine}): {config}"]
     if sweep.command is not None:
         import shlex
 
-        from tuner.runners.macros import expand_command
+        from tuner.runners.macros import Place, expand_command
 
-        argv = expand_command(sweep.command, proposal.config, trial=proposal.trial, seed=proposal.seed)
+        folder = Path(".tuner") / sweep.name / "trials" / str(proposal.trial)
+        place = Place(dir=folder, number=proposal.trial, seed=proposal.seed, fidelity=proposal.fidelity)
+        argv = expand_command(sweep.command, proposal.config, names=problem.space.names, place=place)
         lines.append(f"  {shlex.join(argv)}")
     return lines
 

@@ -128,9 +128,20 @@ class SearchSpace:
         env = self.environment(config)
         return [0.0 if self._vacuous(config, names) else r.margin(env) for r, names in self._checks]
 
+    def violations_of(self, config: Mapping[str, Any]) -> list[float]:
+        """By how much each restriction is broken: 0.0 where it holds, otherwise > 0 in the units of its margin."""
+        env = self.environment(config)
+        amounts = []
+        for restriction, names in self._checks:
+            held = self._vacuous(config, names) or restriction.holds(env)
+            amounts.append(0.0 if held else max(-restriction.margin(env), 1e-300))
+        return amounts
+
     def violations(self, config: Mapping[str, Any]) -> list[str]:
         """Everything that keeps `config` out of the space, one sentence each; empty when it is contained."""
-        active = self.active(config)
+        valid = {n: v for n, v in config.items() if n in self._by_name and self._by_name[n].contains(v)}
+        filled = {n: valid[n] if n in valid else self._by_name[n].centre() for n in self.names if n in config}
+        active = self.active(filled)
         found = [f'no parameter is named "{n}"{nearest(n, self._by_name)}' for n in config if n not in self._by_name]
         for name, parameter, condition in self._plan:
             if name in active and name not in config:
@@ -314,6 +325,11 @@ class SearchSpace:
                 config[name] = parameter.sample_prior(rng) if prior else parameter.sample(rng)
         return config
 
+    @cached_property
+    def ways(self) -> restricted.Ways:
+        """How the restrictions are met when sampling; found once, with a fixed seed."""
+        return restricted.find_ways(self)
+
     def feasible_fraction(self, n: int = 2000, seed: int = 0) -> float:
         """The share of n random configurations that satisfy the restrictions."""
         if not self._checks:
@@ -346,13 +362,13 @@ class SearchSpace:
 
         Newly active parameters are drawn at random. Restrictions are not checked.
         """
-        if not self.conditions:
+        if not self.conditions and len(config) == len(self._plan):
             return {**config, **values}
         out: Config = {}
         for name, parameter, condition in self._plan:
             if condition is None or condition.holds(out):
-                value = values[name] if name in values else config.get(name, out)
-                out[name] = parameter.sample(rng) if value is out else value
+                source = values if name in values else config
+                out[name] = source[name] if name in source else parameter.sample(rng)
         return out
 
     def centre(self) -> Config:

@@ -78,9 +78,17 @@ class _Places:
                 return Problem(render(path), f"{message} (set by {text})")
         if self.document is None:
             return Problem(render(path), message)
+        return Problem(render(path), message, self.document.line(self._foreign(path)))
+
+    def _foreign(self, path: KeyPath) -> KeyPath:
+        """Return where a W&B file says what a native file would say at `path`."""
+        assert self.document is not None
         if path and path[0] in _FOREIGN and path[:1] not in self.document.lines:
-            return Problem(render(path), message, self.document.line((_FOREIGN[str(path[0])],)))
-        return Problem(render(path), message, self.document.line(path))
+            return (_FOREIGN[str(path[0])],)
+        if path[:1] == ("parameters",) and len(path) > 1 and path[:2] not in self.document.lines:
+            nested = [step for part in str(path[1]).split(".") for step in ("parameters", part)]
+            return (*nested, *path[2:])
+        return path
 
     def _in_file(self, path: KeyPath) -> bool:
         return not path or (self.document is not None and path in self.document.lines)

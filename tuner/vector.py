@@ -122,6 +122,19 @@ class Vector(Parameter):
         places = drawn(rng, self.axis.levels + self.length - 1, self.length)
         return self._sorted([self.axis.at(place - i) for i, place in enumerate(places)])
 
+    def log_mass(self, value: Value) -> float:
+        """Log probability of an integer vector under `sample`."""
+        if not isinstance(self.axis, Stepped):
+            raise self._continuous()
+        if not self.log:
+            return super().log_mass(value)
+        cells = [self.axis.cell(self.axis.level(entry)) for entry in value]
+        log_mass = sum(math.log(high - low) for low, high in cells)
+        if self.monotone is not None:
+            ties = sum(math.lgamma(value.count(entry) + 1) for entry in set(value))
+            log_mass += math.lgamma(self.length + 1) - ties
+        return log_mass
+
     def _bounds(self, value: Value, i: int) -> tuple[Number, Number]:
         """Between which values entry i may move."""
         if self.monotone is None:

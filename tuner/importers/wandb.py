@@ -191,13 +191,15 @@ def _early_stop(t: _Translation) -> None:
         elif key not in ("type", "strict") and not (_is_number(value) and value >= (0 if key == "s" else 1)):
             t.findings.add((*path, key), f"must be a number of at least 1, but got {quote(value)}; correct it")
             return
-    eta = rule.get("eta", 3)
+    eta = max(2, round(rule.get("eta", 3)))
     options: dict[str, Any] = {"rule": "asha", "eta": eta}
-    if "max_iter" in rule:
-        brackets = min(float(rule.get("s", 1)), 100.0)
-        options |= {"min": max(1, math.floor(rule["max_iter"] / eta**brackets)), "max": rule["max_iter"]}
+    if "max_iter" in rule:  # s rungs: max_iter / eta, max_iter / eta**2, ...
+        rungs = max(1, min(round(rule.get("s", 1)), 30))
+        options |= {"min_steps": max(1, math.floor(rule["max_iter"] / eta**rungs)), "max_rungs": rungs}
     if "min_iter" in rule:
-        options["min"] = rule["min_iter"]
+        options["min_steps"] = round(rule["min_iter"])
+    if eta != rule.get("eta", 3):
+        t.notes.append(f"early_terminate.eta becomes {eta}: a whole number of at least 2")
     t.native["early_stop"] = options
     t.notes.append("early_terminate hyperband becomes early_stop asha, which compares at the same steps")
     if "strict" in rule:
@@ -294,23 +296,19 @@ def _listed(t: _Translation, name: str, entry: dict[str, Any]) -> dict[str, Any]
     values = entry.get("values")
     if not isinstance(values, list):
         return entry
-    seen: list[str] = []
-    kept = [v for v in values if (key := f"{type(v).__name__}:{v!r}") not in seen and not seen.append(key)]  # type: ignore[func-returns-value]
-    if len(kept) < len(values):
+    distinct = {f"{type(value).__name__}:{value!r}": value for value in values}
+    if len(distinct) < len(values):
         t.notes.append(f"{name}: repeated values stand once; say with a prior which is likelier")
-    return {**entry, "values": kept}
+    return {**entry, "values": list(distinct.values())}
 
 
 def _note(t: _Translation, name: str, kind: str, native: Mapping[str, Any]) -> None:
+    span = f"the range {native['min']:g} to {native['max']:g}" if "min" in native else f"{native.get('value')}"
     if "normal" in kind or "beta" in kind:
-        t.notes.append(f"{name}: {kind} becomes the range {native.get('min')} to {native.get('max')} with a prior")
+        t.notes.append(f"{name}: {kind} becomes {span} with a prior")
     elif kind in ("log_uniform", "q_log_uniform", "inv_log_uniform"):
-        t.notes.append(
-            f"{name}: {kind} takes exponents of e, so the range is {native.get('min')} to {native.get('max')}"
-        )
-    if kind.startswith("q_log") and native.get("log") and native.get("type") != "int":
-        t.notes.append(f"{name}: a logarithmic range has no step here, q is left out")
-    if kind == "categorical_w_probabilities":
+        t.notes.append(f"{name}: {kind} takes exponents of e, which gives {span}")
+    elif kind == "categorical_w_probabilities":
         t.notes.append(f"{name}: probabilities become a prior at the likeliest value")
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from tuner.errors import UsageError
+from tuner.parameters import Constant
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,8 +40,7 @@ def cell(value: Any) -> str:
 def trial_columns(problem: Problem, records: Sequence[TrialRecord]) -> list[str]:
     """Column names: the trial, the metrics (and what was measured on the test split), the parameters, how it went."""
     tests = sorted({name for record in records for name in record.measures if name.startswith("test.")})
-    constant = {parameter.name for parameter in problem.space.parameters if parameter.kind == "constant"}
-    parameters = [name for name in problem.space.names if name not in constant]
+    parameters = [parameter.name for parameter in problem.space.parameters if not isinstance(parameter, Constant)]
     metrics = [metric.name for metric in problem.metrics]
     return ["trial", "state", *metrics, *tests, *parameters, "feasible", "seconds", "failure"]
 

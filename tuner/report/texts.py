@@ -38,6 +38,8 @@ def describe(study: Study, format: Format, *, width: int | None = None) -> str:
     records = study.pareto()
     if format == "json":
         return render_trials(records, study, "json", thing="pareto")
+    if len(study.problem.objectives) == 1:
+        records = records[:1]
     if not records:
         return f"no feasible trial in {totals(study)}"
     baseline = baseline_of(study)

@@ -22,7 +22,7 @@ from tuner.runners.devices import Slot
 from tuner.runners.failures import exit_failure, tail
 from tuner.runners.lane import Flight, Lane, Surroundings
 from tuner.runners.logs import open_logs
-from tuner.runners.macros import Place, expand_command, placeholders, value_text
+from tuner.runners.macros import expand_command, placeholders, value_text
 from tuner.runners.processes import Family, exit_handle, peak_memory, wait_status
 from tuner.runners.protocol import Job
 from tuner.runners.reports import ReportTail
@@ -39,13 +39,13 @@ class Command:
 
     Attributes:
         argv: With placeholders (see `tuner.runners.macros`).
-        names: Every declared parameter, so that an inactive one is told from a misspelt one.
+        names: Every declared parameter, so that an inactive one is told from a misspelt one; None: checked before.
         cwd: Where it runs; the current folder when None.
         program: What `${program}` stands for.
     """
 
     argv: tuple[str, ...]
-    names: frozenset[str] = frozenset()
+    names: frozenset[str] | None = None
     cwd: Path | None = None
     program: str | None = None
 
@@ -55,15 +55,17 @@ class Command:
         Raises:
             UsageError: A placeholder names nothing.
         """
-        place = Place(
+        return expand_command(
+            self.argv,
+            job.config,
+            names=self.names,
             dir=folder,
-            number=job.trial,
+            trial=job.trial,
             seed=job.seed,
             fidelity=job.fidelity,
             gpu_ids=slot.gpu_uuids,
             program=self.program,
         )
-        return expand_command(self.argv, job.config, names=self.names, place=place)
 
 
 def trial_environment(job: Job, folder: Path) -> dict[str, str]:
@@ -124,7 +126,7 @@ class CommandLane(Lane):
         argv = self._command.expand(job, folder, self.slot)
         self._count += 1
         tag = f"{self.around.environment['TUNER_RUN']}.{self.slot.id}.{self._count}"
-        out, err = open_logs(folder, job.attempt)
+        out, err = open_logs(folder)
         flight = Flight(job=job, dir=folder, started=time.monotonic(), started_at=time.time())
         try:
             _write_params(job.config, folder)
@@ -153,7 +155,7 @@ class CommandLane(Lane):
                 start_new_session=True,
             )
         except (FileNotFoundError, PermissionError) as error:
-            if command.argv and not placeholders(command.argv[:1]) & command.names:
+            if not placeholders(command.argv[:1]):
                 raise EnvironmentUnfitError(
                     f"the command must start with a program that exists, but {argv[0]!r} cannot be run in "
                     f"{command.cwd or Path.cwd()}: {error.strerror}; install it, or name it with its path"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 import selectors
 import shutil
 import tempfile
@@ -274,13 +275,15 @@ def _lane(slot: Slot, around: Surroundings, evaluation: PythonObjective | Comman
     return WorkerLane(slot, around, evaluation)
 
 
+_OF_A_TRIAL = re.compile(
+    r"TUNER_(PARAM_.*|PARAMS|REPORT|STOP|TRIAL|TRIAL_DIR|SEED|FIDELITY|CHECKPOINT|GPU_IDS|RUN|LEASE|STUDY_TOKEN)"
+)
+
+
 def _base_environment(token: str, study_token: str) -> dict[str, str]:
     """Our own environment, less what an outer trial put there, and the marks of this run."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TUNER_")}
-    return {
-        **inherited,
-        "PYTHONUNBUFFERED": "1",
-        "WANDB_MODE": "offline",
-        "TUNER_RUN": token,
-        "TUNER_STUDY_TOKEN": study_token,
-    }
+    found = {name: value for name, value in os.environ.items() if not _OF_A_TRIAL.fullmatch(name)}
+    found |= {"PYTHONUNBUFFERED": "1", "WANDB_MODE": "offline", "TUNER_RUN": token}
+    if study_token:
+        found["TUNER_STUDY_TOKEN"] = study_token
+    return found

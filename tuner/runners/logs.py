@@ -1,4 +1,4 @@
-"""A trial's output files: one folder a trial, the latest attempt under the plain names."""
+"""A trial's output files: one folder a trial, its latest run under the plain names."""
 
 from __future__ import annotations
 
@@ -7,36 +7,51 @@ import os
 from pathlib import Path
 
 NAMES = ("stdout.log", "stderr.log")
-_ATTEMPT_FILES = (*NAMES, "report.jsonl")
+_RUN_FILES = (*NAMES, "report.jsonl")
 
 
-def open_logs(folder: Path, attempt: int) -> tuple[int, int]:
-    """Descriptors of stdout.log and stderr.log, for appending; makes the folder.
+def open_logs(folder: Path) -> tuple[int, int]:
+    """Descriptors of new stdout.log and stderr.log, for appending; makes the folder.
 
-    What an earlier attempt left is kept as `stdout.<attempt>.log`, and so on; the request to stop is forgotten.
+    What an earlier run of the trial left (an attempt before, a replicate) is kept as `stdout.<n>.log`,
+    `report.<n>.jsonl`, and its request to stop is forgotten.
     """
-    if attempt > 1:
-        _set_aside(folder, attempt - 1)
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    opened: list[int] = []
     try:
-        first = os.open(folder / NAMES[0], flags, 0o644)
+        for name in NAMES:
+            opened.append(_open(folder, name, flags))
+    except BaseException:
+        for descriptor in opened:
+            os.close(descriptor)
+        raise
+    return opened[0], opened[1]
+
+
+def _open(folder: Path, name: str, flags: int) -> int:
+    try:
+        return os.open(folder / name, flags, 0o644)
     except FileNotFoundError:
         folder.mkdir(parents=True, exist_ok=True)
-        first = os.open(folder / NAMES[0], flags, 0o644)
-    try:
-        return first, os.open(folder / NAMES[1], flags, 0o644)
-    except OSError:
-        os.close(first)
-        raise
+    except FileExistsError:
+        _set_aside(folder, name)
+    return os.open(folder / name, flags, 0o644)
 
 
-def _set_aside(folder: Path, attempt: int) -> None:
-    for name in _ATTEMPT_FILES:
-        stem, _, ending = name.partition(".")
-        kept = folder / f"{stem}.{attempt}.{ending}"
-        if not kept.exists() and (folder / name).exists():
-            os.rename(folder / name, kept)
+def _set_aside(folder: Path, name: str) -> None:
+    """Number what an earlier run left: everything when its stdout.log is met, else only this file."""
+    number = 1
+    while any(_numbered(folder, kept, number).exists() for kept in _RUN_FILES):
+        number += 1
+    for kept in _RUN_FILES if name == NAMES[0] else (name,):
+        if (folder / kept).exists():
+            os.rename(folder / kept, _numbered(folder, kept, number))
     (folder / "stop").unlink(missing_ok=True)
+
+
+def _numbered(folder: Path, name: str, number: int) -> Path:
+    stem, _, ending = name.partition(".")
+    return folder / f"{stem}.{number}.{ending}"
 
 
 def drop_empty(folder: Path, sizes: tuple[int, int]) -> None:

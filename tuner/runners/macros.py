@@ -25,7 +25,6 @@ import re
 import shlex
 import sys
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from tuner.errors import UsageError
@@ -46,29 +45,6 @@ _SCALARS = ("env", "interpreter", "program", "args_json", "args_json_file")
 MACROS: tuple[str, ...] = _LISTS + _SCALARS + _OWN
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """What a command may know of its trial.
-
-    Attributes:
-        dir: The trial's folder.
-        number: The trial's number.
-        seed: The trial's seed.
-        fidelity: How much to spend; None for all of it.
-        gpu_ids: The leased GPUs' UUIDs.
-        program: What `${program}` stands for.
-        environ: Where `${envvar:NAME}` looks; the tuner's own environment when None.
-    """
-
-    dir: Path = field(default_factory=Path)
-    number: int = 0
-    seed: int = 0
-    fidelity: float | None = None
-    gpu_ids: Sequence[str] = ()
-    program: str | None = None
-    environ: Mapping[str, str] | None = None
-
-
 def value_text(value: object) -> str:
     """A parameter's value as one argument: strings as they are, everything else as JSON (`true`, `[1, 2]`)."""
     return value if isinstance(value, str) else json.dumps(value)
@@ -85,19 +61,54 @@ def placeholders(template: Sequence[str]) -> set[str]:
     return found
 
 
-def expand_command(template: Sequence[str], config: Config, *, names: Collection[str], place: Place) -> list[str]:
+def expand_command(
+    template: Sequence[str],
+    config: Config,
+    *,
+    names: Collection[str] | None = None,
+    dir: Path = Path(),
+    trial: int = 0,
+    seed: int = 0,
+    fidelity: float | None = None,
+    gpu_ids: Sequence[str] = (),
+    program: str | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> list[str]:
     """The argument list of a trial.
 
     Args:
         template: The command with its placeholders.
         config: Active parameters and their values.
-        names: Every declared parameter, active or not.
-        place: What the trial knows of itself.
+        names: Every declared parameter, active or not; None when the placeholders were checked before: what has no
+            value is inactive then.
+        dir: The trial's folder.
+        trial: Its number.
+        seed: Its seed.
+        fidelity: How much to spend; None for all of it.
+        gpu_ids: The leased GPUs' UUIDs.
+        program: What `${program}` stands for.
+        environ: Where `${envvar:NAME}` looks; the tuner's own environment when None.
 
     Raises:
         UsageError: A placeholder names neither a parameter nor a macro; the message has the nearest name.
     """
-    expansion = _Expansion(config, names, place)
+    if fidelity is not None and float(fidelity).is_integer():
+        fidelity = int(fidelity)
+    own: dict[str, object] = {
+        "trial.dir": str(dir),
+        "trial.number": trial,
+        "seed": seed,
+        "fidelity": fidelity,
+        "gpu.ids": ",".join(gpu_ids) or None,
+    }
+    scalars = {
+        "env": "/usr/bin/env",
+        "interpreter": sys.executable,
+        "program": program,
+        "args_json": json.dumps(config),
+        "args_json_file": str(dir / "params.json"),
+    }
+    expansion = _Expansion(config, names, own, scalars, os.environ if environ is None else environ)
     found: list[str] = []
     kept: list[bool] = []  # whether the argument before is a literal option, which may go with its value
     for argument in template:
@@ -117,15 +128,27 @@ def expand_command(template: Sequence[str], config: Config, *, names: Collection
     return found
 
 
+_NOTHING = object()
+
+
 class _Inactive(Exception):  # noqa: N818 - a signal, not an error
     """The argument names a parameter that has no value in this trial."""
 
 
 class _Expansion:
-    def __init__(self, config: Config, names: Collection[str], place: Place) -> None:
+    def __init__(
+        self,
+        config: Config,
+        names: Collection[str] | None,
+        own: Mapping[str, object],
+        scalars: Mapping[str, str | None],
+        environ: Mapping[str, str],
+    ) -> None:
         self._config = config
-        self._names = set(names) | set(config)
-        self._place = place
+        self._names = None if names is None else {*names, *config}
+        self._own = own
+        self._scalars = scalars
+        self._environ = environ
 
     def text(self, argument: str) -> str | None:
         """The argument with its placeholders filled; None when one of them has no value in this trial."""
@@ -152,24 +175,32 @@ class _Expansion:
             return match[0][1:]
         if name.startswith("envvar:"):
             variable = name.removeprefix("envvar:")
-            return (os.environ if self._place.environ is None else self._place.environ).get(variable, variable)
+            return self._environ.get(variable, variable)
         if name in _LISTS:
             return shlex.join(self.arguments(name))
-        if name in _SCALARS:
-            return self._scalar(name)
-        if name in self._names:
-            return self._parameter(name)
-        if name in _OWN:
-            return self._own(name)
+        if name in self._scalars:
+            text = self._scalars[name]
+            if text is None:
+                raise UsageError("${program} needs `program:` in the sweep file; set it or write the file's name")
+            return text
         entry = _ENTRY.fullmatch(name)
-        if entry and entry[1] in self._names:
+        if self._declared(name):
+            return self._given(self._config.get(name) if name in self._config else _NOTHING)
+        if name in self._own:
+            return self._given(self._own[name] if self._own[name] is not None else _NOTHING)
+        if entry and self._declared(entry[1]):
             return self._entry(entry[1], entry[2])
-        raise self._unknown(name)
-
-    def _parameter(self, name: str) -> str:
-        if name not in self._config:
+        if self._names is None:
             raise _Inactive
-        return value_text(self._config[name])
+        raise self._unknown(name, self._names)
+
+    def _declared(self, name: str) -> bool:
+        return name in self._config or (self._names is not None and name in self._names)
+
+    def _given(self, value: object) -> str:
+        if value is _NOTHING:
+            raise _Inactive
+        return value_text(value)
 
     def _entry(self, name: str, key: str) -> str:
         if name not in self._config:
@@ -180,37 +211,9 @@ class _Expansion:
         except (KeyError, IndexError, ValueError, TypeError):
             raise UsageError(f"${{{name}[{key}]}}: {name!r} has no entry {key!r}; its value is {value!r}") from None
 
-    def _scalar(self, name: str) -> str:
-        if name == "program":
-            if self._place.program is None:
-                raise UsageError("${program} needs `program:` in the sweep file; set it or write the file's name")
-            return self._place.program
-        if name == "args_json":
-            return json.dumps(self._config)
-        if name == "args_json_file":
-            return str(self._place.dir / "params.json")
-        return "/usr/bin/env" if name == "env" else sys.executable
-
-    def _own(self, name: str) -> str:
-        place = self._place
-        if (name == "fidelity" and place.fidelity is None) or (name == "gpu.ids" and not place.gpu_ids):
-            raise _Inactive
-        fidelity = place.fidelity
-        if fidelity is not None and float(fidelity).is_integer():
-            fidelity = int(fidelity)
-        values: dict[str, object] = {
-            "trial.dir": str(place.dir),
-            "trial.number": place.number,
-            "seed": place.seed,
-            "fidelity": fidelity,
-            "gpu.ids": ",".join(place.gpu_ids),
-        }
-        return value_text(values[name])
-
-    def _unknown(self, name: str) -> UsageError:
-        known = sorted(self._names) + list(MACROS)
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean ${{{near[0]}}}?" if near else f"parameters: {', '.join(sorted(self._names)) or 'none'};"
+    def _unknown(self, name: str, names: set[str]) -> UsageError:
+        near = difflib.get_close_matches(name, [*sorted(names), *MACROS], n=1)
+        hint = f"did you mean ${{{near[0]}}}?" if near else f"parameters: {', '.join(sorted(names)) or 'none'};"
         return UsageError(
             f"${{{name}}} names neither a parameter nor a macro; {hint} "
             f"(${{envvar:NAME}} is an environment variable, $${{ a literal ${{)"

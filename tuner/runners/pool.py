@@ -130,7 +130,7 @@ class WorkerLane(Lane):
             else:
                 self._set_limit(now)
                 return
-        self._worker = self._spawn(folder, job.attempt)
+        self._worker = self._spawn(folder)
         with contextlib.suppress(OSError):  # its exit will tell
             self._worker.socket.sendall(line)
 
@@ -163,12 +163,12 @@ class WorkerLane(Lane):
             limit = self._limit(flight.job)
             flight.due = now + limit if limit is not None else float("inf")
 
-    def _spawn(self, folder: Path, attempt: int) -> _Worker:
+    def _spawn(self, folder: Path) -> _Worker:
         self._payload = self._payload or self._objective.payload()
         self._spawned += 1
         ours, theirs = socket.socketpair()
         tag = f"{self.around.environment['TUNER_RUN']}.{self.slot.id}.{self._spawned}"
-        out, err = open_logs(folder, attempt)
+        out, err = open_logs(folder)
         try:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-c", _BOOT.format(root=_ROOT, fd=theirs.fileno(), parent=os.getpid())],

@@ -129,6 +129,28 @@ def last_json_object(text: str) -> dict[str, Any] | None:
     return last
 
 
+def stdout_value(
+    name: str, pattern: str, text: str, *, path: str | None = None, statistic: str = "last"
+) -> float | None:
+    """What a metric's `stdout:` setting finds in a text; None when it finds nothing.
+
+    Raises:
+        BadMetricError: It finds something that is no finite number.
+    """
+    metric = Metric(name=name, stdout=pattern, path=path)
+    values = _pick(metric, last_json_object(text) or {}) if pattern == "json" else _matches(metric, text)
+    return reduce(name, values, statistic) if values else None
+
+
+def _matches(metric: Metric, text: str) -> list[float]:
+    pattern = re.compile(metric.stdout or "", re.MULTILINE)
+    found = [match.group(1) if pattern.groups else match.group() for match in pattern.finditer(text)]
+    try:
+        return [float(value) for value in found if value is not None]
+    except ValueError:
+        raise BadMetricError(f"metric {metric.name!r}: {metric.stdout!r} found {found[-1]!r}, no number") from None
+
+
 def _failed(kind: FailureKind, message: str, evidence: Evidence) -> Outcome:
     return Outcome(state="failed", measures=evidence.measures, failure=Failure(kind=kind, message=message))
 
@@ -210,18 +232,9 @@ class _Finder:
         if metric.file is not None:
             return self._from_file(metric)
         if metric.stdout != "json":
-            return self._from_text(metric)
+            return _matches(metric, self._stdout(_STDOUT_LIMIT))
         found = self._once("json", self._json)
         return _pick(metric, found)
-
-    def _from_text(self, metric: Metric) -> list[float]:
-        pattern = re.compile(metric.stdout or "", re.MULTILINE)
-        text = self._stdout(_STDOUT_LIMIT)
-        found = [match.group(1) if pattern.groups else match.group() for match in pattern.finditer(text)]
-        try:
-            return [float(value) for value in found if value is not None]
-        except ValueError:
-            raise BadMetricError(f"metric {metric.name!r}: {metric.stdout!r} found {found[-1]!r}, no number") from None
 
     def _from_file(self, metric: Metric) -> list[float]:
         if self._evidence.dir is None or metric.file is None:

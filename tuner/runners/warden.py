@@ -46,6 +46,8 @@ def reap_leftovers(token: str) -> int:
     Returns:
         How many processes there were.
     """
+    if not token:
+        return 0
     found: set[int] = set()
     for round_ in range(_ROUNDS):
         alive = tagged_processes("TUNER_STUDY_TOKEN", token)

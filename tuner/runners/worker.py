@@ -180,7 +180,7 @@ def _run(job: Message, evaluate: Evaluate, link: Link, meter: Meter, *, first: b
     """Evaluate one trial; what to tell the parent."""
     folder, number = Path(job["dir"]), job["trial"]
     if not first:  # the parent has redirected the first one, so that loading is logged too
-        _redirect(folder, job["attempt"])
+        _redirect(folder)
     os.environ.update(TUNER_TRIAL=str(number), TUNER_SEED=str(job["seed"]), TUNER_TRIAL_DIR=job["dir"])
 
     def send(step: int | None, values: Mapping[str, Any]) -> bool:
@@ -256,8 +256,8 @@ def _jsonable(value: Any, *, strict: bool = False) -> Any:
         return repr(value)[:200]
 
 
-def _redirect(folder: Path, attempt: int) -> None:
-    for target, source in enumerate(open_logs(folder, attempt), start=1):
+def _redirect(folder: Path) -> None:
+    for target, source in enumerate(open_logs(folder), start=1):
         os.dup2(source, target)
         os.close(source)
 
