@@ -1,9 +1,9 @@
-"""A Markov chain among the feasible configurations of a space, whose stationary law is the space's own, restricted.
+"""A Markov chain among the admissible configurations of a space, whose stationary law is the space's own, restricted.
 
 The space's law draws every active parameter from its base measure (uniform, or log-uniform). A move that redraws from
 it, that is symmetric with regard to it, or that slices along a line on which it is uniform (Neal 2003, "Slice
-sampling", shrinkage procedure) leaves the restricted law unchanged when infeasible proposals are refused. Newly active
-parameters are drawn from their base measure, which keeps the ratio at one across changes of activity.
+sampling", shrinkage procedure) leaves the restricted law unchanged when inadmissible proposals are refused. Newly
+active parameters are drawn from their base measure, which keeps the ratio at one across changes of activity.
 """
 
 from __future__ import annotations
@@ -21,17 +21,21 @@ if TYPE_CHECKING:
     from tuner.encoding import Config
     from tuner.space import SearchSpace
 
-MAX_BLOCK = 256
+MAX_BLOCK = 1024
 """The most values of a parameter that a block move goes through."""
+
+CHEAP_BLOCK = 12
+"""Parameters of more values take part in block moves as much more rarely."""
 
 MAX_SHRINKS = 80
 
 
 class Chain:
-    """The moves of one space; holds no state but the space."""
+    """The moves of one space among the configurations that `admits` accepts; holds no state."""
 
-    def __init__(self, space: SearchSpace) -> None:
+    def __init__(self, space: SearchSpace, admits: Callable[[Config], bool]) -> None:
         self._space = space
+        self._admits = admits
         self._free = tuple(p for p in space.parameters if not isinstance(p, Constant))
         self._controllers = frozenset(name for c in space.conditions.values() for name in c.names)
         self._listed = tuple(p for p in self._free if p.size() <= MAX_BLOCK)
@@ -60,16 +64,13 @@ class Chain:
         other = self._space.changed(config, values, rng)
         return other if other.keys() == config.keys() else None
 
-    def _admits(self, other: Config | None) -> bool:
-        return other is not None and self._space.feasible(other)
-
     def _redraw(self, config: Config, rng: np.random.Generator) -> Config:
         """One parameter drawn anew, and with it those it activates."""
         parameter = self._free[int(rng.integers(len(self._free)))]
         if parameter.name not in config:
             return config
         other = self._space.changed(config, {parameter.name: parameter.sample(rng)}, rng)
-        return other if self._space.feasible(other) else config
+        return other if self._admits(other) else config
 
     def _jump(self, config: Config, rng: np.random.Generator) -> Config:
         """A symmetric change of one parameter."""
@@ -77,7 +78,7 @@ class Chain:
         if parameter.name not in config:
             return config
         other = self._space.changed(config, {parameter.name: parameter.jump(config[parameter.name], rng)}, rng)
-        return other if self._space.feasible(other) else config
+        return other if self._admits(other) else config
 
     def _line(self, config: Config, rng: np.random.Generator) -> Config:
         """A slice along a line through one parameter."""
@@ -105,7 +106,7 @@ class Chain:
         for _ in range(MAX_SHRINKS):
             t = low + float(rng.random()) * (high - low)
             other = at(t)
-            if other is not None and self._space.feasible(other):
+            if other is not None and self._admits(other):
                 return other
             low, high = (t, high) if t < here else (low, t)
         return config
@@ -153,8 +154,8 @@ class Chain:
                 break
             moved = {p.name: p.axis.at(level + rate * m) for p, level, rate in zip(chosen, levels, rates, strict=True)}
             other = self.replaced(config, moved, rng)
-            if self._admits(other):
-                return other or config
+            if other is not None and self._admits(other):
+                return other
             low, high = (m + 1, high) if m < 0 else (low, m - 1)
         return config
 
@@ -162,6 +163,8 @@ class Chain:
         """One parameter changed, another redrawn from all its values that are feasible then (Metropolis-Hastings)."""
         listed = self._listed[int(rng.integers(len(self._listed)))]
         moving = self._free[int(rng.integers(len(self._free)))]
+        if listed.size() * float(rng.random()) > CHEAP_BLOCK:
+            return config
         if moving is listed or moving.name not in config or listed.name not in config:
             return config
         present = config[moving.name]
@@ -183,10 +186,13 @@ class Chain:
     ) -> list[tuple[Config, float]]:
         """The feasible configurations with these values and any value of `listed`, and the base measure of each."""
         found = []
+        plain = listed.name not in self._controllers and self._controllers.isdisjoint(values)
+        scratch = {**config, **values}
         for value in listed.members():
-            other = self.replaced(config, {**values, listed.name: value}, rng)
-            if other is not None and self._space.feasible(other):
-                found.append((other, math.exp(listed.log_mass(value))))
+            scratch[listed.name] = value
+            other = scratch if plain else self.replaced(config, {**values, listed.name: value}, rng)
+            if other is not None and self._admits(other):
+                found.append((dict(other), math.exp(listed.log_mass(value))))
         return found
 
 

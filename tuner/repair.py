@@ -21,29 +21,35 @@ BROKEN = 1e-9
 """Added for every restriction that does not hold, so that a strict one at its boundary is not satisfied."""
 
 
-class Repair:
-    """Local search in one space.
+class Violation:
+    """How far configurations are from feasible: the sum over restrictions, each in units of its own.
 
-    Restrictions have different units; each violation is divided by its median among random configurations.
+    Restrictions have different units, so each violation is divided by its median among random configurations.
     """
 
-    def __init__(self, space: SearchSpace, rng: np.random.Generator) -> None:
+    def __init__(self, space: SearchSpace, draws: Sequence[Config]) -> None:
         self._space = space
-        self._free = tuple(p for p in space.parameters if not isinstance(p, Constant))
-        draws = [space.violations_of(space.draw(rng)) for _ in range(64)]
         self._scales: list[float] = []
-        for each in zip(*draws, strict=True):
+        for each in zip(*(space.violations_of(config) for config in draws), strict=True):
             finite = [v for v in each if 0 < v < np.inf]
             self._scales.append(float(np.median(finite)) if finite else 1.0)
 
-    def violation(self, config: Mapping[str, Any]) -> float:
+    def of(self, config: Mapping[str, Any]) -> float:
         """The scaled sum of violations; 0.0 exactly when the configuration is feasible."""
-        amounts = self._space.violations_of(config)
         total = 0.0
-        for amount, scale in zip(amounts, self._scales, strict=True):
+        for amount, scale in zip(self._space.violations_of(config), self._scales, strict=True):
             if amount > 0:
                 total += min(amount / scale, 1e6) + BROKEN
         return total
+
+
+class Repair:
+    """Local search in one space."""
+
+    def __init__(self, space: SearchSpace, violation: Violation) -> None:
+        self._space = space
+        self._violation = violation
+        self._free = tuple(p for p in space.parameters if not isinstance(p, Constant))
 
     def search(
         self, start: Config, rng: np.random.Generator, *, evaluations: int, fixed: Collection[str] = ()
@@ -57,7 +63,7 @@ class Repair:
             fixed: Parameters that keep their values.
         """
         free = [p for p in self._free if p.name not in fixed]
-        config, violation = start, self.violation(start)
+        config, violation = start, self._violation.of(start)
         left = evaluations
         while left > 0 and violation > 0 and free:
             parameter = free[int(rng.integers(len(free)))]
@@ -66,7 +72,7 @@ class Repair:
                 continue
             tried = self._candidates(config, parameter, free, rng)
             left -= len(tried)
-            scored = [(self.violation(other), i) for i, other in enumerate(tried)]
+            scored = [(self._violation.of(other), i) for i, other in enumerate(tried)]
             best, i = min(scored)
             if best <= violation:
                 config, violation = tried[i], best

@@ -2,9 +2,9 @@
 
 Which way is a property of the space alone, found once with a fixed seed, so that sampling stays a pure function of its
 generator. Rejection serves down to one feasible configuration in a thousand. Below, a finite space of at most
-`MAX_LISTED` configurations is listed; any other one gets a pool of feasible configurations (by `repair`, spread out by
-`chain`), and a sample is a random one of the pool moved on by the chain. The first two ways are exact, the third
-approaches the same law.
+`MAX_LISTED` configurations is listed; any other one gets a pool of feasible configurations (by `splitting`, or by
+`repair` where that stalls), and a sample is a random one of the pool moved on by the chain. The first two ways are
+exact, the third approaches the same law.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import numpy as np
 from tuner import counting
 from tuner.chain import Chain
 from tuner.errors import SpaceError
-from tuner.repair import Repair
+from tuner.repair import Repair, Violation
+from tuner.splitting import split
 
 if TYPE_CHECKING:
     from tuner.encoding import Config
@@ -32,7 +33,7 @@ N_PROBE = 20_000
 ENOUGH = 20
 """Feasible ones among them that make rejection worth while."""
 
-MAX_LISTED = 100_000
+MAX_LISTED = 200_000
 N_STARTS = 16
 N_POOL = 128
 EVALUATIONS = 2000
@@ -126,31 +127,34 @@ def find_ways(space: SearchSpace) -> Ways:
         SpaceError: Nothing feasible was found; the message holds the estimated feasible fraction.
     """
     rng = np.random.default_rng(0)
+    draws: list[Config] = []
     hits: list[Config] = []
-    tries = 0
-    while tries < N_PROBE and len(hits) < ENOUGH:
-        config = space.draw(rng)
-        tries += 1
-        if space.feasible(config):
-            hits.append(config)
-    fraction = len(hits) / tries
+    while len(draws) < N_PROBE and len(hits) < ENOUGH:
+        draws.append(space.draw(rng))
+        if space.feasible(draws[-1]):
+            hits.append(draws[-1])
+    fraction = len(hits) / len(draws)
     if len(hits) >= ENOUGH:
         return Ways(fraction, True)
     if space.size() <= MAX_LISTED:
-        return _listed(space, fraction)
-    repair = Repair(space, rng)
+        return _listed(space)
+    violation = Violation(space, draws[:64])
+    found = split(space, violation, draws, rng)
+    if found is not None:
+        return Ways(found.fraction, False, found.particles, None, Chain(space, space.feasible))
+    repair = Repair(space, violation)
     starts = list(hits)
     for _ in range(N_STARTS - len(starts)):
-        start = min((space.draw(rng) for _ in range(16)), key=repair.violation)
+        start = min((draws[int(i)] for i in rng.integers(len(draws), size=16)), key=violation.of)
         reached = repair.search(start, rng, evaluations=EVALUATIONS)
         if reached is not None:
             starts.append(reached)
     if not starts:
-        raise _nothing(space, tries)
-    return Ways(fraction, False, _spread(space, starts, rng), None, Chain(space))
+        raise _nothing(space, len(draws))
+    return Ways(fraction, False, _spread(space, starts, rng), None, Chain(space, space.feasible))
 
 
-def _listed(space: SearchSpace, fraction: float) -> Ways:
+def _listed(space: SearchSpace) -> Ways:
     pool = tuple(counting.members(space))
     if not pool:
         raise SpaceError(
@@ -158,12 +162,14 @@ def _listed(space: SearchSpace, fraction: float) -> Ways:
         )
     log_mass = np.array([sum(space[name].log_mass(value) for name, value in config.items()) for config in pool])
     weights = np.cumsum(np.exp(log_mass - log_mass.max()))
+    # The share of the listed mass is the feasible fraction, exactly.
+    fraction = min(float(np.exp(log_mass).sum()), 1.0)
     return Ways(fraction, False, pool, tuple(weights.tolist()))
 
 
 def _spread(space: SearchSpace, starts: list[Config], rng: np.random.Generator) -> tuple[Config, ...]:
     """A pool of feasible configurations: from every start a chain, burnt in, of which some states are kept."""
-    chain = Chain(space)
+    chain = Chain(space, space.feasible)
     each = math.ceil(N_POOL / len(starts))
     pool: list[Config] = []
     for start in starts:
@@ -176,19 +182,14 @@ def _spread(space: SearchSpace, starts: list[Config], rng: np.random.Generator) 
 
 def _failure(space: SearchSpace) -> str:
     n = len(space.restrictions)
-    return (
-        f"no configuration satisfies the {n} restrictions"
-        if n > 1
-        else f'no configuration satisfies "{space.restrictions[0]}"'
-    )
+    which = f"the {n} restrictions" if n > 1 else f'"{space.restrictions[0]}"'
+    return f"no configuration satisfies {which}"
 
 
 def _nothing(space: SearchSpace, tries: int) -> SpaceError:
-    bound = 3 / tries
-    return SpaceError(
-        f"{_failure(space)}: 0 of {tries:,} random ones do (a feasible fraction below {bound:.1e} with 95 % confidence), "
-        f"and a search from {N_STARTS} of them reached none; {_advice(space)}"
-    )
+    rare = f"0 of {tries:,} random ones do (a feasible fraction below {3 / tries:.1e} with 95 % confidence)"
+    search = f"a search from {N_STARTS} of them reached none"
+    return SpaceError(f"{_failure(space)}: {rare}, and {search}; {_advice(space)}")
 
 
 def _advice(space: SearchSpace) -> str:
@@ -218,7 +219,7 @@ def fill(space: SearchSpace, fixed: Mapping[str, Any]) -> Config | None:
         config = space.changed({}, fixed, rng)
         if space.feasible(config):
             return config
-    repair = Repair(space, rng)
+    repair = Repair(space, Violation(space, [space.draw(rng) for _ in range(64)]))
     for _ in range(8):
         start = space.changed({}, fixed, rng)
         found = repair.search(start, rng, evaluations=EVALUATIONS, fixed=fixed)
@@ -231,7 +232,7 @@ def near(space: SearchSpace, config: Config, rng: np.random.Generator) -> list[C
     """Feasible configurations a few moves of the chain away from a feasible one, none when it is not."""
     if not space.feasible(config):
         return []
-    chain = Chain(space)
+    chain = Chain(space, space.feasible)
     found: dict[bytes, Config] = {}
     for _ in range(8):
         other = config
@@ -243,7 +244,7 @@ def near(space: SearchSpace, config: Config, rng: np.random.Generator) -> list[C
 
 
 def nearest_feasible(space: SearchSpace, config: Config) -> Config:
-    """Of 64 samples the one nearest to `config` in the unit cube, with as many of `config`'s values as stay feasible."""
+    """Of 64 samples the nearest to `config` in the unit cube, with as many of `config`'s values as stay feasible."""
     rng = np.random.default_rng(0)
     found = space.sample(64, rng)
     x, _ = space.encoding.encode(config)
