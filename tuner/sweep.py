@@ -122,7 +122,7 @@ class Sweep(Section):
 
     name: Annotated[str, BeforeValidator(_named)] = Field(default="sweep", description="Also the study folder's name.")
     objective: ObjectiveSection | None = Field(default=None, examples=["sparsity"])
-    command: Command | None = Field(default=None, examples=["[python, train.py, ${args}]"])
+    command: Command | None = Field(default=None, examples=['[python, train.py, "${args}"]'])
     metrics: dict[str, MetricSection] = Field(default_factory=dict, examples=["{loss: minimize}"])
     constraints: Texts = Field(default=(), examples=['["accuracy >= baseline - 0.01"]'])
     parameters: dict[str, Any] = Field(default_factory=dict, examples=["{lr: {min: 1e-5, max: 1e-2, log: true}}"])
@@ -391,7 +391,8 @@ def _validated(
     for key in [key for key in data if key in _INTERNAL or key not in Sweep.model_fields]:
         known = [name for name in Sweep.model_fields if name not in _INTERNAL]
         findings.add((key,), sentence({"type": "extra_forbidden", "loc": (key,)}, known, None))
-    given = {key: value for key, value in data.items() if key in Sweep.model_fields and key not in _INTERNAL}
+    names = Sweep.model_fields.keys() - {*_INTERNAL}
+    given = {key: value for key, value in data.items() if key in names and value is not None}
     broken: set[str] = set()
     while True:
         kept = {key: value for key, value in given.items() if key not in broken}

@@ -67,6 +67,8 @@ class _Plain:
                 yield key, item
 
     def scalar(self, value: Any, path: Path) -> Any:
+        if isinstance(value, str) and not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
+            self.findings.add(path, f"text must be Unicode, but got {quote(value)}; remove the half surrogate pair")
         if value is None or isinstance(value, (bool, str)):
             return value
         if type(value).__module__ == "numpy" and hasattr(value, "item"):
@@ -165,20 +167,18 @@ def check(sweep: Sweep, data: Mapping[str, Any], broken: AbstractSet[str], findi
 
 
 def _one_evaluator(data: Mapping[str, Any], findings: Findings) -> None:
+    """At most one: a sweep without any is for `ask` and `tell`, and `run` refuses it."""
     given = [key for key in ("objective", "command", "program") if data.get(key) is not None]
-    if len(given) != 1:
-        got = " and ".join(given) if given else "none"
-        example = "write objective: NAME, or command: [python, train.py, ${args}]" if not given else "keep one"
-        findings.add(
-            (given[-1],) if given else (), f"a sweep must have one of objective and command, but got {got}; {example}"
-        )
+    if len(given) > 1:
+        got = " and ".join(given)
+        findings.add((given[-1],), f"a sweep must have one of objective and command, but got {got}; keep one")
 
 
 def _complete(sweep: Sweep, findings: Findings) -> None:
     if not sweep.parameters:
-        findings.add(("parameters",), "a command needs parameters to tune, but there are none; add parameters: {...}")
+        findings.add(("parameters",), "there must be parameters to tune, but there are none; add parameters: {...}")
     if not sweep.metrics:
-        findings.add(("metrics",), "a command needs metrics, but there are none; add metrics: {loss: minimize}")
+        findings.add(("metrics",), "there must be metrics, but there are none; add metrics: {loss: minimize}")
     elif not any(metric.goal for metric in sweep.metrics.values()):
         findings.add(("metrics",), "at least one metric must have a goal, but none has; add goal: minimize or maximize")
 

@@ -19,7 +19,7 @@ Path = tuple[str | int, ...]
 
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*\Z")
 _STEP = re.compile(r"\.([A-Za-z_][A-Za-z0-9_-]*)|\[(\d+)\]|\[(\"(?:[^\"\\]|\\.)*\")\]")
-_SHORT_LIST = 16
+_SHORT_LIST = 24
 
 
 def render(path: Iterable[str | int]) -> str:
@@ -86,8 +86,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """Return the sentence for a name that is none of `known`."""
-    hint = nearest(name, known)
-    return f"unknown {what} {quote(name)}" + (f"; {hint}" if hint else "; remove it")
+    hint = nearest(name, known) or ("remove it" if what == "key" else "declare it")
+    return f"unknown {what} {quote(name)}; {hint}"
 
 
 class Findings:
@@ -130,6 +130,7 @@ _RULES = {
     "tuple_type": "must be a list",
     "list_type": "must be a list",
     "finite_number": "must be a finite number",
+    "path_type": "must be a folder",
     "string_too_short": "must not be empty",
 }
 _BOUNDS = {

@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from tuner.yaml_source import read_value
+
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 _NUMBER = {"type": "number"}
@@ -98,6 +100,7 @@ def schema(model: type[BaseModel], exclude: Collection[str]) -> dict[str, Any]:
         properties, constraints=texts, restrictions=texts, parallel={"anyOf": [{"type": "integer"}, {"const": "auto"}]}
     )
     properties["$schema"] = {"type": "string"}
+    _read_examples([properties, sections])
     return {
         "$schema": DIALECT,
         "title": "A tuner sweep",
@@ -108,6 +111,14 @@ def schema(model: type[BaseModel], exclude: Collection[str]) -> dict[str, Any]:
         "additionalProperties": False,
         "$defs": sections,
     }
+
+
+def _read_examples(node: Any) -> None:
+    """Replace examples that are written as in a sweep file by the values that they stand for."""
+    for entry in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        _read_examples(entry)
+    if isinstance(node, dict) and isinstance(node.get("examples"), list):
+        node["examples"] = [read_value(e) if isinstance(e, str) else e for e in node["examples"]]
 
 
 def _patch(properties: dict[str, Any], **changes: dict[str, Any]) -> None:

@@ -12,7 +12,8 @@ import shlex
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_serializer, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_serializer, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from tuner.sweep_errors import quote
 
@@ -120,7 +121,7 @@ def _environment(value: object) -> object:
 
 def _program(value: tuple[str, ...]) -> tuple[str, ...]:
     if not value or not value[0].strip():
-        raise ValueError("must start with a program, but is empty; write for example [python, train.py, ${args}]")
+        raise ValueError('must start with a program, but is empty; write for example [python, train.py, "${args}"]')
     if any("\0" in word for word in value):
         raise ValueError("must not hold a NUL character, but does; remove it")
     return value
@@ -133,7 +134,7 @@ Text = Annotated[str, Field(min_length=1, max_length=1000)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(_texts), Field(max_length=1000)]
 Configs = Annotated[tuple[dict[str, Any], ...], BeforeValidator(_as_tuple), Field(max_length=10_000)]
-Command = Annotated[tuple[str, ...], BeforeValidator(_words), Field(max_length=10_000)]
+Command = Annotated[tuple[str, ...], BeforeValidator(_words), AfterValidator(_program), Field(max_length=10_000)]
 
 
 def _named(value: object, key: str, *fixed: str) -> object:
@@ -163,7 +164,7 @@ class ObjectiveSection(Section):
 
     name: Text = Field(examples=["sparsity"], description='A built-in workload, or "package.module:function".')
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the objective.")
-    function: Callable[..., Any] | None = Field(default=None, exclude=True, repr=False)
+    function: SkipJsonSchema[Callable[..., Any] | None] = Field(default=None, exclude=True, repr=False)
 
     @model_validator(mode="before")
     @classmethod

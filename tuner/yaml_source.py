@@ -128,6 +128,8 @@ def _syntax(error: Exception) -> _Refusal:
     what = getattr(error, "problem", None) or str(error).splitlines()[0]
     if "\\t" in what:
         return _Refusal("must be indented with spaces, but has a tab; replace the tab by spaces", line)
+    if "got '{'" in what:
+        return _Refusal('must be valid YAML, but has a "{" inside [...]; put "${...}" in quotation marks', line)
     context = getattr(error, "context", None)
     where = f" {context}" if context else ""
     return _Refusal(f"must be valid YAML, but {what}{where}; correct the text here", line)

@@ -25,6 +25,7 @@ def translate_file(path: Path | str) -> tuple[dict[str, Any], list[str], str]:
     Raises:
         SweepError: The file is none of the dialects, or says something that has no native form.
     """
+    from tuner.sweep import Sweep
     from tuner.sweep_errors import split
     from tuner.yaml_source import read_text
 
@@ -41,7 +42,8 @@ def translate_file(path: Path | str) -> tuple[dict[str, Any], list[str], str]:
     except SweepError as error:
         problems = [Problem(p.path, p.message, document.line(split(p.path))) for p in error.problems]
         raise SweepError(problems, source) from None
-    return native, notes, dialect
+    order = {key: place for place, key in enumerate(Sweep.model_fields)}
+    return dict(sorted(native.items(), key=lambda item: order.get(item[0], len(order)))), notes, dialect
 
 
 def _dialect(data: Any, source: str, path: Path) -> tuple[str, Callable[[Mapping[str, Any]], Translation]]:

@@ -93,7 +93,8 @@ def with_prior(entry: dict[str, Any], at: float) -> dict[str, Any]:
     at = min(max(at, low), high)
     if step := entry.get("step"):
         at = low + round((at - low) / step) * step
-    at = round(at) if all(isinstance(bound, int) for bound in (low, high)) else min(max(tidy(at), low), high)
+    whole = entry.get("type") != "float" and all(isinstance(bound, int) for bound in (low, high))
+    at = round(at) if whole else min(max(tidy(at), low), high)
     return {**entry, "prior": {"at": at, "confidence": "medium"}}
 
 

@@ -222,7 +222,7 @@ def _command(spec: Mapping[str, Any], notes: list[str]) -> list[str]:
     }
     container = _container(template.get("trialSpec"), template.get("primaryContainerName"))
     if container is None:
-        notes.append("trialTemplate has no command; write it: command: [python, train.py, ${args}]")
+        notes.append('trialTemplate has no command; write it: command: [python, train.py, "${args}"]')
         return ["python", "train.py", "${args}"]
     words = [str(word) for key in ("command", "args") for word in container.get(key) or []]
     if "image" in container:
