@@ -119,6 +119,7 @@ class WorkerLane(Lane):
         """Start a job; the lane must be free."""
         folder = self.around.folder(job)
         line = json.dumps({"run": _message(job, folder, self.slot)}).encode() + b"\n"
+        self._payload = self._payload or self._objective.payload()
         now = time.monotonic()
         self.flight = Flight(job=job, dir=folder, started=now, started_at=time.time())
         self.around.meter.start(self.slot.id, self.slot.gpu_uuids)
@@ -130,7 +131,11 @@ class WorkerLane(Lane):
             else:
                 self._set_limit(now)
                 return
-        self._worker = self._spawn(folder)
+        try:
+            self._worker = self._spawn(folder)
+        except BaseException:
+            self.flight = None
+            raise
         with contextlib.suppress(OSError):  # its exit will tell
             self._worker.socket.sendall(line)
 
@@ -164,7 +169,6 @@ class WorkerLane(Lane):
             flight.due = now + limit if limit is not None else float("inf")
 
     def _spawn(self, folder: Path) -> _Worker:
-        self._payload = self._payload or self._objective.payload()
         self._spawned += 1
         ours, theirs = socket.socketpair()
         tag = f"{self.around.environment['TUNER_RUN']}.{self.slot.id}.{self._spawned}"

@@ -216,8 +216,10 @@ def _evaluate(evaluate: Evaluate, config: dict[str, Any], trial: Trial) -> Messa
     except Stopped:
         return {"state": "pruned"}
     except BaseException as error:
-        if error.__traceback__ is not None:
-            error.__traceback__ = error.__traceback__.tb_next  # begins in the objective
+        trace = error.__traceback__
+        while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+            trace = trace.tb_next  # begins in the objective
+        error.__traceback__ = trace
         traceback.print_exception(error)
         failure = exception_failure(error)
         return {"state": "failed", "kind": failure.kind, "message": failure.message, "sick": poisons_worker(failure)}
