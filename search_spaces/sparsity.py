@@ -2,6 +2,7 @@
 
 Ratios go from the input to the output. The ViT has eight layers, the attention and the MLP of each of its four blocks,
 or 16 matrices when each gets a ratio of its own (qkv, out, up, down of each block). The MLP has four hidden matrices.
+A uniform space has one ratio for all: what a search over layers has to beat.
 """
 
 from __future__ import annotations
@@ -39,6 +40,11 @@ def mlp() -> SearchSpace:
     return _free(MLP_LAYERS)
 
 
+def uniform() -> SearchSpace:
+    """Return the space of either network with one keep ratio for all its layers, and a criterion."""
+    return _free(1)
+
+
 def _free(length: int) -> SearchSpace:
     return SearchSpace([Vector("keep", length=length, low=LOWEST_KEEP, high=1.0), Choice("criterion", CRITERIA)])
 
@@ -49,5 +55,7 @@ def spaces() -> dict[str, Callable[[], SearchSpace]]:
         "sparsity/vit": vit,
         "sparsity/vit-monotone": vit_monotone,
         "sparsity/vit-matrices": vit_matrices,
+        "sparsity/vit-uniform": uniform,
         "sparsity/mlp": mlp,
+        "sparsity/mlp-uniform": uniform,
     }

@@ -38,7 +38,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-@pytest.fixture(scope="module", params=["vit", "vit-matrices", "mlp"])
+@pytest.fixture(scope="module", params=["vit", "vit-matrices", "mlp", "mlp-uniform"])
 def objective(request: pytest.FixtureRequest, cache: Path) -> Sparsity:
     model, _, variant = request.param.partition("-")
     return build(model=model, variant=variant or None, epochs=SHORT[model])
@@ -174,7 +174,7 @@ def test_dense_networks_read_digits(cache: Path, model: str) -> None:
 
 @pytest.mark.parametrize(
     ("model", "variant", "length"),
-    [("vit", None, 8), ("vit", "monotone", 8), ("vit", "matrices", 16), ("mlp", None, 4)],
+    [("vit", None, 8), ("vit", "monotone", 8), ("vit", "matrices", 16), ("vit", "uniform", 1), ("mlp", None, 4)],
 )
 def test_the_baseline_and_samples_lie_in_the_space(cache: Path, model: str, variant: str | None, length: int) -> None:
     objective = build(model=model, variant=variant, epochs=SHORT[model])
@@ -197,8 +197,8 @@ def test_the_catalog_finds_objective_and_spaces() -> None:
     ("options", "rule"),
     [
         ({"model": "cnn"}, "model must be one of vit, mlp"),
-        ({"variant": "wide"}, "variant must be one of monotone, matrices for model 'vit'"),
-        ({"model": "mlp", "variant": "monotone"}, "variant must be left out for model 'mlp'"),
+        ({"variant": "wide"}, "variant of 'vit' must be one of monotone, matrices, uniform, but got 'wide'"),
+        ({"model": "mlp", "variant": "monotone"}, "variant of 'mlp' must be one of uniform, but got 'monotone'"),
         ({"epochs": 0}, "epochs must be at least 1"),
     ],
 )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.errors import UsageError
 from tuner.objectives.compression import criteria
-from tuner.objectives.compression.architectures import ARCHITECTURES
+from tuner.objectives.compression.architectures import ARCHITECTURES, Architecture
 from tuner.objectives.compression.training import RECIPES, Recipe
 from tuner.search_spaces.sparsity import spaces
 from tuner.trial import Metric
@@ -48,9 +48,7 @@ class Sparsity:
         self.recipe = recipe
         self.space = space
         self.architecture = ARCHITECTURES[recipe.model]
-        length = len(space.parameters[space.names.index("keep")].columns())
-        by_matrix = length == len(self.architecture.prunable)
-        self._groups = tuple((name,) for name in self.architecture.prunable) if by_matrix else self.architecture.layers
+        self._groups = _groups(self.architecture, len(space.centre()["keep"]))
         dense_kparams = self.architecture.n_params / 1e3
         self.metrics: Mapping[str, Metric] = {
             "accuracy": Metric(name="accuracy", goal="maximize", reference=0.5),
@@ -156,13 +154,20 @@ class Sparsity:
         }
 
 
+def _groups(architecture: Architecture, length: int) -> tuple[tuple[str, ...], ...]:
+    """The matrices that share each of `length` keep ratios."""
+    prunable = architecture.prunable
+    choices = ((prunable,), architecture.layers, tuple((name,) for name in prunable))
+    return next(groups for groups in choices if len(groups) == length)
+
+
 def build(*, model: str = "vit", variant: str | None = None, epochs: int | None = None) -> Sparsity:
     """Return the objective.
 
     Args:
         model: "vit" (131 thousand prunable weights in 8 layers) or "mlp" (74 thousand in 4).
-        variant: Of the ViT's space: "monotone" (keep ratios only fall from the input to the output) or "matrices" (one
-            ratio for each of the 16 matrices); None for one free ratio a layer.
+        variant: "uniform" (one keep ratio for all layers), or for the ViT "monotone" (ratios only fall from the input
+            to the output) or "matrices" (one for each of the 16 matrices); None for one free ratio a layer.
         epochs: Of training, in place of the recipe's; fewer is faster and less accurate.
 
     Raises:
@@ -175,7 +180,7 @@ def build(*, model: str = "vit", variant: str | None = None, epochs: int | None 
     name = f"sparsity/{model}" if variant is None else f"sparsity/{model}-{variant}"
     if name not in spaces():
         known = [known.partition("-")[2] for known in spaces() if known.startswith(f"sparsity/{model}-")]
-        choices = f"one of {', '.join(known)}" if known else "left out"
-        raise UsageError(f"variant must be {choices} for model {model!r}, but got {variant!r}")
+        choices = f"one of {', '.join(known)}"
+        raise UsageError(f"variant of {model!r} must be {choices}, but got {variant!r}; or leave it out")
     recipe = RECIPES[model] if epochs is None else dataclasses.replace(RECIPES[model], epochs=epochs)
     return Sparsity(recipe, spaces()[name]())
