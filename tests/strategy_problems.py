@@ -107,10 +107,12 @@ def make_problem(
     duplicates: Any = None,
     noisy: bool = False,
 ) -> Problem:
-    """A problem with metrics f0 (maximised), f1, ... (minimised) and, when asked, the constraint `f0 <= 0.9`."""
+    """A problem with metrics f0 (maximised), f1, ... (minimised) and, when asked, g with `g <= 0.9`."""
     metrics = [Metric(name=f"f{j}", goal="minimize" if j else "maximize") for j in range(objectives)]
-    text = "f0 <= 0.9"
-    rule = Constraint(text=text, expression=parse(text), metrics=frozenset({"f0"}), needs_baseline=False)
+    text = "g <= 0.9"
+    rule = Constraint(text=text, expression=parse(text), metrics=frozenset({"g"}), needs_baseline=False)
+    if constraint:
+        metrics.append(Metric(name="g", max=0.9))
     return Problem(
         name="test",
         space=space,

@@ -29,6 +29,9 @@ CHEAP_BLOCK = 12
 
 MAX_SHRINKS = 80
 
+FACTORS = (2, 2, 2, 2, 3, 3, 4, 5, 7)
+"""By what two whole numbers are rescaled against each other, each entry equally likely."""
+
 
 class Chain:
     """The moves of one space among the configurations that `admits` accepts; holds no state."""
@@ -42,11 +45,14 @@ class Chain:
         numbers = [p for p in self._free if isinstance(p, (Float, Int))]
         self._reals = tuple(p for p in numbers if isinstance(p.axis, Continuous))
         self._grids = tuple(p for p in numbers if isinstance(p.axis, Stepped) and not p.log)
+        self._wholes = tuple(p for p in numbers if isinstance(p, Int))
         moves: list[Callable[[Config, np.random.Generator], Config]] = [self._redraw, self._jump, self._line]
         if len(self._reals) > 1:
             moves.append(self._slide_reals)
         if len(self._grids) > 1:
             moves.append(self._slide_grids)
+        if len(self._wholes) > 1:
+            moves.append(self._rescale)
         if self._listed and len(self._free) > 1:
             moves.append(self._block)
         self._moves = tuple(moves)
@@ -158,6 +164,23 @@ class Chain:
                 return other
             low, high = (m + 1, high) if m < 0 else (low, m - 1)
         return config
+
+    def _rescale(self, config: Config, rng: np.random.Generator) -> Config:
+        """One whole number multiplied, another divided by the same small factor (Metropolis)."""
+        chosen = self._two(self._wholes, config, rng)
+        if chosen is None:
+            return config
+        first, second = chosen
+        factor = FACTORS[int(rng.integers(len(FACTORS)))]
+        quotient, remainder = divmod(config[second.name], factor)
+        values = {first.name: config[first.name] * factor, second.name: quotient}
+        if remainder or not all(p.contains(values[p.name]) for p in chosen):
+            return config
+        gain = sum(p.log_mass(values[p.name]) - p.log_mass(config[p.name]) for p in chosen)
+        if math.log(1.0 - float(rng.random())) > gain:
+            return config
+        other = self.replaced(config, values, rng)
+        return other if other is not None and self._admits(other) else config
 
     def _block(self, config: Config, rng: np.random.Generator) -> Config:
         """One parameter changed, another redrawn from all its values that are feasible then (Metropolis-Hastings)."""

@@ -117,7 +117,7 @@ def _believed(space: SearchSpace, ways: Ways, rng: np.random.Generator) -> Confi
 
 
 def _thinning(space: SearchSpace) -> int:
-    return 40 + 15 * len(space.parameters)
+    return 60 + 25 * len(space.parameters)
 
 
 def find_ways(space: SearchSpace) -> Ways:

@@ -46,7 +46,7 @@ def split(space: SearchSpace, violation: Violation, draws: Sequence[Config], rng
     while log_fraction > math.log(RAREST):
         particles = [particles[i] for i in _copies(len(particles), rng)]
         chain = Chain(space, _below(violation, level))
-        particles = [chain.advance(particle, rng, steps) for particle in particles]
+        particles = [chain.advance(particle, rng, steps if level > 0 else 20 * steps) for particle in particles]
         if level == 0:
             return Split(tuple(particles), math.exp(log_fraction))
         values = [violation.of(config) for config in particles]

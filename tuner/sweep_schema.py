@@ -107,7 +107,7 @@ def schema(model: type[BaseModel], exclude: Collection[str]) -> dict[str, Any]:
         "description": "What is tuned, how it is measured and what it may cost.",
         "type": "object",
         "properties": properties,
-        "oneOf": [{"required": ["objective"]}, {"required": ["command"]}],
+        "not": {"required": ["objective", "command"]},
         "additionalProperties": False,
         "$defs": sections,
     }

@@ -103,7 +103,10 @@ def read_value(text: str) -> Data:
     Raises:
         SweepError: As `read_text`.
     """
-    return read_text(text).data if text.strip() else ""
+    text = text.strip()
+    if text.startswith(("%", "@", "`")):  # YAML keeps these for itself
+        return text
+    return read_text(text).data if text else ""
 
 
 def _events(text: str) -> Iterator[Any]:
@@ -169,8 +172,8 @@ class _Composer:
             if self.documents > 1:
                 raise _Refusal("must be one document, but a second one starts; remove the '---'", line)
         elif name in ("SequenceEndEvent", "MappingEndEvent"):
-            node, children = self.stack.pop()
-            _close(node, children)
+            _close(*self.stack[-1])
+            self.stack.pop()
         elif name in ("ScalarEvent", "AliasEvent", "SequenceStartEvent", "MappingStartEvent"):
             self.nodes += 1
             if self.nodes > MAX_NODES:

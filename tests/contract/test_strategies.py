@@ -159,7 +159,7 @@ def test_extreme_and_constant_values_are_survived(name: str) -> None:
     for values in ([1.0] * 8, [1e300, -1e300, 0.0, 1e-300, 5.0, -1.0, 1e9, -1e9]):
         lab = Lab(problem)
         for config, value in zip(distinct(problem, 8), values):
-            lab.add(config, metrics={"f0": value})
+            lab.add(config, metrics={"f0": value, "g": -value})
         check(lab, lab.ask(build(name, problem), 1))
 
 
@@ -178,7 +178,7 @@ def test_nothing_feasible_yet_is_survived(name: str) -> None:
     problem = make_problem(numeric(), constraint=True)
     lab = Lab(problem)
     for i, config in enumerate(distinct(problem, 6)):
-        lab.add(config, metrics={"f0": 2.0 + i})
+        lab.add(config, metrics={"f0": 2.0 + i, "g": 1.0 + i})
     check(lab, lab.ask(build(name, problem), 1))
 
 

@@ -106,7 +106,8 @@ class Guard:
         assert self._process.stdin is not None and self._process.stdout is not None
         os.set_blocking(self._process.stdout.fileno(), False)
         self._rest = b""
-        self._process.stdin.write("".join(f"+{group}\n" for group in sorted(self._groups)).encode())
+        with contextlib.suppress(OSError):  # it died at once; `check` will see
+            self._process.stdin.write("".join(f"+{group}\n" for group in sorted(self._groups)).encode())
 
 
 def run_token() -> str:

@@ -74,6 +74,7 @@ class ReportTail:
         *lines, self._torn = (self._torn + chunk).split(b"\n")
         if ended:
             lines.append(self._torn)
+            self._torn = b""
         reports = [self._accept(line) for line in lines if line.strip()]
         return [report for report in reports if report is not None]
 

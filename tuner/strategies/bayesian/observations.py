@@ -17,6 +17,8 @@ from tuner.history import COMPLETED, FAILED, INFEASIBLE, History
 
 Array = NDArray[np.float64]
 
+_REFERENCE_ROWS = 8
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observations:
@@ -54,9 +56,17 @@ class Observations:
         return self.X[np.argsort(rank, kind="stable")[:n]]
 
     def reference(self, declared: list[float | None]) -> Array:
-        """The hypervolume corner, shape (m,): as declared (maximised), inferred where None."""
+        """The hypervolume corner, shape (m,): as declared (maximised), inferred where None.
+
+        Inferred from the best rows, at least eight of them: a corner close to a front of two or three points would
+        make everything beyond them worthless.
+        """
         known = self.objectives[self.complete & self.feasible]
-        inferred = pareto.infer_reference(known if len(known) else self.objectives[self.complete])
+        known = known if len(known) else self.objectives[self.complete]
+        rank = pareto.ranks(known)
+        size = max(int((rank == 0).sum()), _REFERENCE_ROWS)
+        best = known[np.argsort(rank, kind="stable")[:size]]
+        inferred = np.minimum(pareto.infer_reference(best), best.min(axis=0) - 0.1 * np.ptp(best, axis=0))
         return np.array([corner if given is None else given for given, corner in zip(declared, inferred)])
 
 

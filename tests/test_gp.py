@@ -1,0 +1,319 @@
+"""The Gaussian-process strategy and its parts: calibration, honesty about fallbacks, optima found."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.strategy_problems import Lab, all_kinds, build, conditional, make_problem, numeric, restricted
+from tuner import pareto
+from tuner.gp import model as gp_model
+from tuner.gp.acquisition import Goal, evaluate, make_acquisition
+from tuner.gp.model import covariance, fit, fit_surrogate, winsorise
+from tuner.gp.optimize import Cube, isolated, maximise
+from tuner.parameters import Choice, Float
+from tuner.problem import Problem
+from tuner.space import SearchSpace
+from tuner.strategies.auto import gp_seconds
+from tuner.strategies.bayesian.candidates import Candidates
+from tuner.strategies.bayesian.gp import Options, initial_trials
+from tuner.strategies.bayesian.observations import observe
+from tuner.sweep import Budget
+
+
+def sample(n: int, d: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(n, d, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def test_a_surrogate_predicts_in_the_outcomes_own_units() -> None:
+    X = sample(25, 2)
+    Y = torch.stack([1000 + 50 * torch.sin(3 * X[:, 0]), -1e-3 * X.sum(1)], dim=1)
+    Y[3, 0] = math.nan
+    with isolated(0):
+        surrogate = fit_surrogate(X, Y)
+    test = sample(50, 2, seed=1)
+    mean, sd = surrogate.predict(test)
+    truth = torch.stack([1000 + 50 * torch.sin(3 * test[:, 0]), -1e-3 * test.sum(1)], dim=1)
+    assert (mean - truth).abs().max(dim=0).values.tolist() == pytest.approx([0, 0], abs=10)
+    assert ((mean - truth).abs() <= 4 * sd).double().mean() > 0.95
+    assert (mean[:, 1] - truth[:, 1]).abs().max() < 1e-4
+
+
+def test_the_covariance_separates_categories_and_is_positive_definite() -> None:
+    kernel = covariance(3, categorical=[1]).double().eval()
+    X = sample(20, 3)
+    X[:, 1] = (X[:, 1] > 0.5).double()
+    K = kernel(X).to_dense()
+    assert torch.linalg.eigvalsh(K).min() > -1e-9
+    a = torch.tensor([[0.5, 0.25, 0.5]], dtype=torch.float64)
+    b = torch.tensor([[0.5, 0.75, 0.5]], dtype=torch.float64)
+    assert kernel(a, a).item() == pytest.approx(1.0)
+    assert kernel(a, b).item() < 1.0
+
+
+def test_winsorising_clips_disasters_and_leaves_the_best_alone() -> None:
+    y = torch.tensor([-1e9, 1.0, 2.0, 3.0, 4.0, 5.0, 1e6], dtype=torch.float64)
+    low, high = torch.quantile(y, torch.tensor([0.25, 0.75], dtype=y.dtype)).tolist()
+    assert winsorise(y).tolist() == [low - 3 * (high - low), 1, 2, 3, 4, 5, 1e6]
+    assert winsorise(y, upper=True).max() == high + 3 * (high - low)
+    assert winsorise(torch.ones(9)).tolist() == [1.0] * 9
+
+
+def test_repeated_inputs_and_constant_outcomes_are_fitted() -> None:
+    X = sample(1, 2).repeat(12, 1)
+    with isolated(0):
+        surrogate = fit_surrogate(X, torch.full((12, 1), 7.0, dtype=torch.float64))
+    mean, sd = surrogate.predict(X[:1])
+    assert mean.item() == pytest.approx(7.0, abs=0.5)
+    assert math.isfinite(sd.item())
+
+
+def test_a_fit_that_fails_leaves_a_usable_model_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("not positive definite")
+
+    monkeypatch.setattr(gp_model, "fit_gpytorch_mll", broken)
+    model, note = fit(sample(8, 2), torch.linspace(-1, 1, 8, dtype=torch.float64))
+    assert "priors' modes" in note
+    assert torch.isfinite(model.posterior(sample(3, 2)).mean).all()
+
+
+def quadratic(d: int, m: int, n: int = 20) -> tuple[Any, Goal, torch.Tensor]:
+    X = sample(n, d)
+    Y = torch.stack([-(X - 0.3 - 0.4 * j).square().sum(1) for j in range(m)], dim=1)
+    surrogate = fit_surrogate(X, Y)
+    reference = surrogate.standardise(Y).min(dim=0).values
+    return surrogate, Goal(n_objectives=m, thresholds=torch.zeros(0), reference=reference), X
+
+
+@pytest.mark.parametrize(("m", "name"), [(1, "qLogNEI"), (2, "qLogNEHVI"), (5, "qLogNParEGO")])
+def test_maximisers_beat_their_starts(m: int, name: str) -> None:
+    with isolated(0):
+        surrogate, goal, X = quadratic(2, m)
+        acquisition, found = make_acquisition(surrogate, goal, X, X_pending=None, seed=0, n_samples=32)
+        starts = sample(32, 2, seed=2)
+        values = evaluate(acquisition, starts)
+        points = maximise(acquisition, Cube(2), starts, values, restarts=2)
+    assert found == name
+    assert evaluate(acquisition, points).max() >= values.max()
+    assert ((points >= 0) & (points <= 1)).all()
+
+
+def test_discrete_and_fixed_columns_stay_on_their_levels() -> None:
+    levels = (0.125, 0.375, 0.625, 0.875)
+    cube = Cube(4, discrete={1: levels}, categorical={2: levels}).fix({3: 0.5})
+    with isolated(0):
+        surrogate, goal, X = quadratic(4, 1)
+        acquisition, _ = make_acquisition(surrogate, goal, X, X_pending=None, seed=0, n_samples=16)
+        starts = sample(4, 4)
+        (point,) = maximise(acquisition, cube, starts, evaluate(acquisition, starts), restarts=2, raw_samples=16)
+    assert point[1].item() in levels
+    assert point[2].item() in levels
+    assert point[3].item() == 0.5
+    fixed = cube.fix({0: 0.1, 1: 0.125, 2: 0.125})
+    assert torch.equal(maximise(acquisition, fixed, starts, torch.zeros(4)), starts[:1])
+
+
+def test_isolation_leaves_generators_and_threads_alone() -> None:
+    torch.manual_seed(1)
+    random.seed(1)
+    before = torch.get_rng_state(), random.getstate(), torch.get_num_threads()
+    for _ in range(2):
+        with isolated(3):
+            drawn = torch.rand(1).item(), random.random()
+            assert torch.get_num_threads() == 1
+    with isolated(3):
+        assert (torch.rand(1).item(), random.random()) == drawn
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (random.getstate(), torch.get_num_threads()) == before[1:]
+
+
+@pytest.mark.parametrize("space", [numeric, conditional, restricted, all_kinds])
+def test_ranked_candidates_honour_the_space_and_fall(space: Any) -> None:
+    lab = Lab(make_problem(space()))
+    for config in lab.problem.space.sample(12, np.random.default_rng(0)):
+        lab.add(config)
+    data = observe(lab.history(), max_rows=100)
+    with isolated(0):
+        X = torch.from_numpy(data.X)
+        surrogate = fit_surrogate(X, torch.from_numpy(data.Y))
+        goal = Goal(n_objectives=1, thresholds=torch.zeros(0), reference=torch.zeros(1))
+        acquisition, _ = make_acquisition(surrogate, goal, X, X_pending=None, seed=0, n_samples=16)
+        candidates = Candidates(lab.problem.space, data.incumbents(2), 32, np.random.default_rng(1))
+        ranked = candidates.ranked(acquisition, restarts=2, maxiter=10)
+    values = [value for value, _ in ranked]
+    assert values == sorted(values, reverse=True)
+    for _, config in ranked:
+        assert lab.problem.space.contains(config)
+
+
+def test_observations_keep_the_best_and_the_latest() -> None:
+    lab = Lab(make_problem(numeric()))
+    for i, config in enumerate(lab.problem.space.sample(30, np.random.default_rng(0))):
+        lab.add(config, metrics={"f0": float(-i)})
+    data = observe(lab.history(), max_rows=10)
+    assert data.Y[:, 0].tolist() == [0.0, -1.0, -2.0, -3.0, -4.0, -25.0, -26.0, -27.0, -28.0, -29.0]
+    assert np.array_equal(data.incumbents(1), data.X[:1])
+
+
+def test_failures_become_a_margin_and_no_number() -> None:
+    lab = Lab(make_problem(numeric(), constraint=True))
+    for i, config in enumerate(lab.problem.space.sample(6, np.random.default_rng(0))):
+        lab.add(config, state="failed" if i == 2 else "completed")
+    data = observe(lab.history(), max_rows=100)
+    assert data.Y.shape == (6, 3)
+    assert np.isnan(data.Y[2, :2]).all()
+    assert data.Y[:, 2].tolist() == [1, 1, -1, 1, 1, 1]
+
+
+def solve(problem: Problem, f: Any, trials: int, **options: Any) -> Lab:
+    """Tune `f` with gp; the first proposals must be design, the others the model's own."""
+    lab = Lab(problem)
+    strategy = build("gp", problem, **{"raw_samples": 64, "mc_samples": 32, "maxiter": 30, "initial": 6, **options})
+    for i in range(trials):
+        (proposal,) = lab.ask(strategy)
+        assert proposal.provenance.engine == ("sobol" if i < 6 else "gp"), proposal.provenance.reason
+        lab.add(proposal.config, **f(proposal.config))
+    return lab
+
+
+def test_it_finds_a_smooth_optimum() -> None:
+    space = SearchSpace([Float("x", low=-5.0, high=5.0), Float("lr", low=1e-5, high=1e-1, log=True)])
+
+    def f(config: dict[str, Any]) -> dict[str, Any]:
+        return {"metrics": {"f0": -((config["x"] - 1) ** 2) - (math.log10(config["lr"]) + 3) ** 2}}
+
+    lab = solve(make_problem(space), f, 20)
+    assert max(metrics["f0"] for _, _, metrics in lab.trials.values()) > -0.05
+
+
+def test_it_finds_the_right_branch_of_a_condition() -> None:
+    space = SearchSpace(
+        [
+            Choice("method", values=("a", "b", "c")),
+            Float("x", low=0.0, high=1.0, when="method == 'b'"),
+            Float("y", low=0.0, high=1.0, when="method == 'c'"),
+        ]
+    )
+
+    def f(config: dict[str, Any]) -> dict[str, Any]:
+        bonus = 1.0 - (config["x"] - 0.7) ** 2 if "x" in config else -0.5 * config.get("y", 0.3)
+        return {"metrics": {"f0": bonus}}
+
+    lab = solve(make_problem(space), f, 18)
+    tried = [config for config, _, _ in lab.trials.values()][10:]
+    assert sum(config["method"] == "b" for config in tried) >= 5
+    assert max(metrics["f0"] for _, _, metrics in lab.trials.values()) > 0.98
+
+
+def test_it_leaves_the_region_where_trials_fail_and_keeps_constraints() -> None:
+    space = SearchSpace([Float("x", low=0.0, high=1.0), Float("y", low=0.0, high=1.0)])
+
+    def f(config: dict[str, Any]) -> dict[str, Any]:
+        x, y = config["x"], config["y"]
+        return {"state": "failed"} if x > 0.6 else {"metrics": {"f0": 2 * x + y, "g": x + y}}
+
+    lab = solve(make_problem(space, constraint=True), f, 22)
+    late = [(state, metrics) for _, state, metrics in list(lab.trials.values())[10:]]
+    feasible = [metrics["f0"] for state, metrics in late if state == "completed" and metrics["g"] <= 0.9]
+    assert max(feasible) > 1.4  # the optimum, at (0.6, 0.3), is 1.5
+    assert len(feasible) >= 4
+    assert sum(state == "failed" for state, _ in late) <= 6
+
+
+def test_two_objectives_cover_more_than_chance() -> None:
+    space = SearchSpace([Float(f"x{i}", low=0.0, high=1.0) for i in range(3)])
+
+    def f(config: dict[str, Any]) -> dict[str, Any]:
+        x = np.array(list(config.values()))
+        return {"metrics": {"f0": -float(np.square(x - 0.2).sum()), "f1": float(np.square(x - 0.8).sum())}}
+
+    def volume(configs: list[dict[str, Any]]) -> float:
+        values = [f(config)["metrics"] for config in configs]
+        return pareto.hypervolume([[v["f0"], -v["f1"]] for v in values], [-1.5, -1.5])
+
+    problem = make_problem(space, objectives=2)
+    lab = solve(problem, f, 16)
+    chance = [volume(space.sample(16, np.random.default_rng(seed))) for seed in range(20)]
+    assert volume([config for config, _, _ in lab.trials.values()]) > max(chance)
+
+
+def test_provenance_says_what_the_model_expects() -> None:
+    lab = Lab(make_problem(numeric(), objectives=2))
+    strategy = build("gp", lab.problem)
+    lab.run(strategy, 8)
+    (proposal,) = lab.ask(strategy)
+    provenance = proposal.provenance
+    assert provenance.engine == "gp"
+    assert provenance.acquisition is not None
+    assert set(provenance.mean) == set(provenance.sd) == {"f0", "f1"}
+    measured = lab.measure(proposal.config)
+    for name, value in measured.items():
+        assert abs(provenance.mean[name] - value) < 6 * provenance.sd[name] + 0.05
+    assert "qLogNEHVI over 8 trials" in provenance.reason
+
+
+def test_a_model_that_breaks_gives_way_to_the_design_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("singular")
+
+    lab = Lab(make_problem(numeric()))
+    strategy = build("gp", lab.problem)
+    lab.run(strategy, 6)
+    monkeypatch.setattr(gp_model, "fit_surrogate", broken)
+    (proposal,) = lab.ask(strategy)
+    assert proposal.provenance.engine == "sobol"
+    assert "RuntimeError: singular" in proposal.provenance.reason
+
+
+def test_the_initial_design_is_a_share_of_the_budget() -> None:
+    problem = make_problem(numeric())
+    assert initial_trials(problem, Options()) == 8
+    assert initial_trials(make_problem(numeric(), trials=9), Options()) == 3
+    assert initial_trials(problem, Options(initial=5)) == 5
+    with pytest.raises(ValueError, match="restarts must be >= 1"):
+        Options(restarts=0)
+
+
+def test_auto_chooses_by_what_it_sees() -> None:
+    def choice(problem: Problem, n: int = 0) -> str:
+        lab = Lab(problem)
+        for config in problem.space.sample(n, np.random.default_rng(0)):
+            lab.add(config)
+        strategy = build("auto", problem)
+        return str((strategy._fixed or strategy._by_history(lab.history()))[0])  # type: ignore[attr-defined]
+
+    wide = SearchSpace([Float(f"x{i}", low=0.0, high=1.0) for i in range(50)])
+    flags = SearchSpace([Choice(f"c{i}", values=("a", "b")) for i in range(3)])
+    assert choice(make_problem(flags, trials=8)) == "grid"
+    assert choice(make_problem(flags, trials=7)) == "gp"
+    assert choice(make_problem(flags, trials=8, noisy=True)) == "gp"
+    assert choice(make_problem(numeric(), trials=60)) == "gp"
+    assert choice(make_problem(numeric(), trials=1000)) == "cmaes"
+    assert choice(make_problem(numeric(), trials=1000, constraint=True)) == "gp"
+    assert choice(make_problem(numeric(), trials=5000, objectives=2)) == "nsga2"
+    assert choice(make_problem(numeric(), trials=5000, objectives=4)) == "nsga3"
+    assert choice(make_problem(wide)) == "tpe"
+    assert choice(make_problem(numeric()), n=301) == "tpe"
+
+
+def test_auto_spends_no_more_on_a_suggestion_than_it_may() -> None:
+    problem = make_problem(numeric(), objectives=3)
+    lab = Lab(problem)
+    for config in problem.space.sample(250, np.random.default_rng(0)):
+        lab.add(config)
+    assert gp_seconds(250, 3, 0) > 1.0
+    (proposal,) = lab.ask(build("auto", problem))
+    assert proposal.provenance.engine == "tpe"
+    assert "1.0 s are allowed" in proposal.provenance.reason
+    patient = build("auto", problem, floor_s=60.0)
+    assert patient._by_history(lab.history())[0] == "gp"  # type: ignore[attr-defined]
+
+
+def test_budget_is_read_from_the_problem() -> None:
+    assert make_problem(numeric(), trials=5).budget == Budget(trials=5)
