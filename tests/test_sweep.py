@@ -506,7 +506,7 @@ def test_setting_keys_opens_shorthands_and_reaches_lists_and_dotted_names() -> N
             {"sets": ["budget.trials=abc"]},
             'must be a whole number, but got "abc"; write for example 60 (set by -S budget.trials=abc)',
         ),
-        ({"sets": ["budgt.trials=3"]}, 'unknown key "budgt"; storage (set by -S budgt.trials=3)'),
+        ({"sets": ["budgt.trials=3"]}, 'unknown key "budgt"; did you mean "budget"? (set by -S budgt.trials=3)'),
         ({"sets": ["name.x.y=3"]}, 'has no "x"'),
         ({"sets": ["command.9=x"]}, '-S command.9=x: $.command is a list of 3, so it has no "9"'),
     ],

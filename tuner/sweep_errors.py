@@ -79,7 +79,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     names = sorted({str(k) for k in known})
     close = difflib.get_close_matches(name[:100], names, n=1, cutoff=0.6)
     parts = [f'did you mean "{close[0]}"?'] if close else []
-    if names and len(names) <= _SHORT_LIST:
+    if names and len(names) <= (_SHORT_LIST // 2 if close else _SHORT_LIST):
         parts.append("known: " + ", ".join(shorten(n, 40) for n in names))
     return " ".join(parts)
 
