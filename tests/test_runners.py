@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
@@ -206,7 +207,7 @@ def test_an_idle_worker_that_was_killed_costs_no_trial(tmp_path: Path) -> None:
             if trial % 2:  # whether or not the runner has noticed
                 run.poll(0.05)
             else:
-                until(lambda pid=pid: not alive(pid))
+                until(functools.partial(dead, pid))
         assert run.idle() == 1
 
 
@@ -393,7 +394,7 @@ def test_interrupt_ends_running_trials(tmp_path: Path, kill: bool) -> None:
 def test_close_leaves_no_process_and_may_be_repeated(tmp_path: Path) -> None:
     run = runner(lambda config: (config["x"] and time.sleep(60)) or os.getpid(), tmp_path, slots=2)
     idle = int(outcome(run, {"x": 0}).metrics["loss"])
-    run.start(Job(trial=1, config={"x": 1}))
+    run.start(Job(trial=1, config={"x": 60}))
     run.poll(0.1)
     run.close()
     run.close()
@@ -421,6 +422,10 @@ def test_a_stream_of_trials_costs_little(tmp_path: Path) -> None:
         began = time.process_time()
         finish(run, *[{}] * 300)
         assert (time.process_time() - began) / 300 < 1.5e-3
+
+
+def dead(pid: int) -> bool:
+    return not alive(pid)
 
 
 def _parent(pid: int) -> int:

@@ -57,7 +57,13 @@ def expand(*template: str, config: Mapping[str, Any] = CONFIG, **place: Any) -> 
     ],
 )
 def test_macros(macro: str, expected: str) -> None:
-    place = {"dir": Path("/t/7"), "trial": 7, "seed": 11, "fidelity": 9.0, "gpu_ids": ("GPU-a", "GPU-b")}
+    place: dict[str, Any] = {
+        "dir": Path("/t/7"),
+        "trial": 7,
+        "seed": 11,
+        "fidelity": 9.0,
+        "gpu_ids": ("GPU-a", "GPU-b"),
+    }
     found = expand("first", macro, program="train.py", environ={"HOST": "node7"}, **place)
     assert found == ["first", *expected.split("|")]
 

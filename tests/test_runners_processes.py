@@ -83,7 +83,8 @@ def test_the_warden_is_replaced_and_the_new_one_knows_the_groups(tmp_path: Path)
     guard.check()
     second = guard.pid
     assert second is not None and second != first
-    pipe = guard._process.stdin  # type: ignore[union-attr]
+    assert guard._process is not None and guard._process.stdin is not None
+    pipe = guard._process.stdin
     with open(os.devnull, "wb") as nothing:
         os.dup2(nothing.fileno(), pipe.fileno())  # closes the pipe, as the death of this process would
     assert sleeper.wait(timeout=8) == -signal.SIGTERM

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuner.runners.failures import OomCounter, exit_failure, last_lines, signal_name, tail, text_kind
@@ -30,6 +30,7 @@ from tuner.trial import Metric
 finite = st.floats(allow_nan=False, allow_infinity=False, min_value=-1e300, max_value=1e300)
 
 
+@settings(deadline=None)
 @given(st.lists(finite, min_size=1, max_size=30), st.floats(0, 100))
 def test_statistics_agree_with_a_reference(values: list[float], percent: float) -> None:
     assert reduce("m", values, "last") == values[-1]
@@ -82,6 +83,7 @@ keys = st.text(max_size=5)
 objects = st.dictionaries(keys, st.one_of(st.integers(), st.text(max_size=9), st.dictionaries(keys, st.integers())))
 
 
+@settings(deadline=None)
 @given(st.lists(objects, min_size=1, max_size=5), st.sampled_from([None, 2]))
 def test_any_last_json_object_is_found(found: list[dict[str, Any]], indent: int | None) -> None:
     text = "some log\n" + "\nmore\n".join(json.dumps(item, indent=indent) for item in found) + "\nbye\n"
@@ -108,6 +110,7 @@ def test_values_without_a_step_win_over_those_with_one() -> None:
     assert log.latest() == {"loss": 3.0}  # of `best` the last value is not finite
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 40), max_size=12), st.integers(0, 12))
 def test_a_report_file_read_in_any_pieces_gives_the_same(tmp_path_factory: Any, cuts: list[int], n: int) -> None:
     path = tmp_path_factory.mktemp("reports") / "report.jsonl"
@@ -152,6 +155,7 @@ def test_a_run_of_wandb_whose_writer_was_killed_can_be_read(tmp_path: Path) -> N
     assert run is not None and run.summary["loss"] == 0.125 and "_runtime" not in run.summary
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_no_bytes_break_the_reader_of_wandb_runs(tmp_path_factory: Any, data: bytes) -> None:
     folder = tmp_path_factory.mktemp("bytes") / "wandb" / "offline-run-1-a"

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import tuner
 from tuner import trial_client
 
 
@@ -29,13 +28,19 @@ def lines(folder: Path) -> list[object]:
 
 
 def test_a_report_is_one_line(trial: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert tuner.report({"val/f1": 1}, step=3, loss=np.float64(0.5)) is False
+    assert trial_client.report({"val/f1": 1}, step=3, loss=np.float64(0.5)) is False
     monkeypatch.setenv("RANK", "2")
     trial_client.report(latency=np.array([1.0, 2.0]), ok=True)
     assert lines(trial) == [
         {"metrics": {"val/f1": 1, "loss": 0.5}, "step": 3},
         {"metrics": {"latency": [1.0, 2.0], "ok": True}, "rank": 2},
     ]
+
+
+def test_the_package_exports_it() -> None:
+    import tuner
+
+    assert tuner.report is trial_client.report and tuner.should_stop is trial_client.should_stop  # type: ignore[attr-defined]
 
 
 def test_a_report_tells_when_to_stop(trial: Path) -> None:

@@ -66,14 +66,19 @@ def run(
     loaded = load_sweep(sweep if isinstance(sweep, (Sweep, str, Path)) else dict(sweep))
     watcher = observer or Silent()
     study = open_or_create(loaded, dir, new=new, adopt=adopt)
-    with Interrupts() as interrupts:
-        runner = make_runner(study, wakeup_fd=interrupts.wakeup, note=watcher.note)
-        try:
-            Loop(study, runner, watcher, interrupts).run()
-        finally:
-            runner.close()
-    if interrupts.signal is None:
-        _test_front(study, watcher)
+    try:
+        study.check_strategy()
+        with Interrupts() as interrupts:
+            runner = make_runner(study, wakeup_fd=interrupts.wakeup, note=watcher.note)
+            try:
+                Loop(study, runner, watcher, interrupts).run()
+            finally:
+                runner.close()
+        if interrupts.signal is None:
+            _test_front(study, watcher)
+    except BaseException:
+        study.close()
+        raise
     return study
 
 

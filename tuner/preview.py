@@ -32,6 +32,7 @@ def preview(sweep: Path, *, params: Sequence[str], sets: Sequence[str], suggesti
     """
     loaded = load_sweep(sweep, params=params, sets=sets)
     with Study.create(loaded) as study:
+        study.check_strategy()
         lines = [*_facts(study.problem, loaded), *(f"note: {note}" for note in loaded.notes)]
         if suggestions:
             lines = [dump_yaml(loaded.to_dict()).rstrip(), "---", *lines]
@@ -68,11 +69,17 @@ def _planned(proposal: Proposal, sweep: Sweep, problem: Problem) -> list[str]:
     if sweep.command is not None:
         import shlex
 
-        from tuner.runners.macros import Place, expand_command
+        from tuner.runners.macros import expand_command
 
-        folder = Path(".tuner") / sweep.name / "trials" / str(proposal.trial)
-        place = Place(dir=folder, number=proposal.trial, seed=proposal.seed, fidelity=proposal.fidelity)
-        argv = expand_command(sweep.command, proposal.config, names=problem.space.names, place=place)
+        argv = expand_command(
+            sweep.command,
+            proposal.config,
+            names=problem.space.names,
+            dir=Path(".tuner") / sweep.name / "trials" / str(proposal.trial),
+            trial=proposal.trial,
+            seed=proposal.seed,
+            fidelity=proposal.fidelity,
+        )
         lines.append(f"  {shlex.join(argv)}")
     return lines
 

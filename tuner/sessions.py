@@ -15,7 +15,7 @@ from tuner.lock import WriterLock
 from tuner.objective import objective_of
 from tuner.problem import Problem, make_problem
 from tuner.records import row_of
-from tuner.store import Store, dumps, sqlite_url
+from tuner.store import Store, closing_on_error, dumps, sqlite_url
 from tuner.study import Study, new_proposal
 from tuner.sweep import Sweep, dump_yaml, load_sweep
 from tuner.trial import Proposal
@@ -41,7 +41,11 @@ def create(sweep: Sweep | Mapping[str, Any] | str | Path, dir: str | Path | None
 
 
 def _created(sweep: Sweep, problem: Problem, directory: Path | None, lock: WriterLock | None) -> Study:
-    store = Store(_url(sweep, directory), sweep.name)
+    with closing_on_error(Store(_url(sweep, directory), sweep.name)) as store:
+        return _stored(sweep, problem, store, directory, lock)
+
+
+def _stored(sweep: Sweep, problem: Problem, store: Store, directory: Path | None, lock: WriterLock | None) -> Study:
     resolved = identity.resolved_sweep(sweep, problem)
     digest = identity.digest(resolved)
     row = store.read_study()
@@ -80,21 +84,21 @@ def reopen(dir: str | Path, *, read_only: bool = False, sweep: Sweep | None = No
         raise StoreError(f"{dir} holds no study; start one with `tuner run SWEEP`, or see `tuner list`")
     if read_only:
         stored = load_sweep(directory / "sweep.yaml")
-        store = Store(_url(stored, directory), stored.name, read_only=True)
-        return Study(stored, make_problem(stored, reading=True), store, directory=directory, lock=None)
+        with closing_on_error(Store(_url(stored, directory), stored.name, read_only=True)) as store:
+            return Study(stored, make_problem(stored, reading=True), store, directory=directory, lock=None)
     lock = WriterLock(directory)
     try:
         chosen = sweep if sweep is not None else load_sweep(directory / "sweep.yaml")
         problem = make_problem(chosen, objective_of(chosen))
-        store = Store(_url(chosen, directory), chosen.name)
-        if sweep is not None:
-            _continue_under(chosen, problem, store, directory, adopt=adopt)
-        study = Study(chosen, problem, store, directory=directory, lock=lock)
+        with closing_on_error(Store(_url(chosen, directory), chosen.name)) as store:
+            if sweep is not None:
+                _continue_under(chosen, problem, store, directory, adopt=adopt)
+            study = Study(chosen, problem, store, directory=directory, lock=lock)
+            study.take_over()
+            return study
     except BaseException:
         lock.release()
         raise
-    study.take_over()
-    return study
 
 
 def _continue_under(sweep: Sweep, problem: Problem, store: Store, directory: Path, *, adopt: bool) -> None:

@@ -45,8 +45,8 @@ def split(space: SearchSpace, violation: Violation, draws: Sequence[Config], rng
     steps = 16 + 3 * len(space.parameters)
     while log_fraction > math.log(RAREST):
         particles = [particles[i] for i in _copies(len(particles), rng)]
-        chain = Chain(space, _below(violation, level))
-        particles = [chain.advance(particle, rng, steps if level > 0 else 20 * steps) for particle in particles]
+        chain = Chain(space, _below(violation, level) if level > 0 else space.feasible)
+        particles = [chain.advance(particle, rng, steps if level > 0 else 6 * steps) for particle in particles]
         if level == 0:
             return Split(tuple(particles), math.exp(log_fraction))
         values = [violation.of(config) for config in particles]

@@ -266,6 +266,16 @@ class Store:
         return self._read(sa.select(events).where(events.c.study == self.study).order_by(events.c.id))
 
 
+@contextmanager
+def closing_on_error(store: Store) -> Iterator[Store]:
+    """The store, closed when the block raises."""
+    try:
+        yield store
+    except BaseException:
+        store.close()
+        raise
+
+
 _EMPTY_TRIAL: dict[str, Any] = {column.name: None for column in trials.columns}
 _updates: dict[tuple[str, ...], sa.Update] = {}
 

@@ -221,13 +221,22 @@ class Study:
         self._ledger.spent.running.add(proposal.trial)
         self._leases.begin(proposal, started=started, deadline=deadline)
 
+    def check_strategy(self) -> Proposer:
+        """Build the strategy, unless that was done.
+
+        Raises:
+            UnknownNameError: There is no such strategy.
+            UsageError: It has no such option, or cannot work on this problem.
+        """
+        if self._proposer is None:
+            self._proposer = Proposer(self.problem)
+        return self._proposer
+
     def _propose(self, n: int) -> list[Proposal]:
         if n < 1 or not self._may_start():
             return []
-        if self._proposer is None:
-            self._proposer = Proposer(self.problem)
         history = self._ledger.history()
-        proposals = self._proposer.propose(history, n)
+        proposals = self.check_strategy().propose(history, n)
         self.exhausted = not proposals
         return [
             dataclasses.replace(proposal, trial=number, seed=trial_seed(self.problem.seed, number))

@@ -24,6 +24,10 @@ from tuner.gp.model import Surrogate
 MAX_VOLUME_OBJECTIVES = 4
 """Beyond, box decompositions are too slow, and Chebyshev scalarisations take over."""
 
+_ETA = 1e-5
+"""Temperature of the smoothed constraints. Their tails are polynomial: at BoTorch's 1e-3 a hopelessly infeasible point
+still weighs 1e-6, which is more than the last improvements near an optimum are worth."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
@@ -80,6 +84,7 @@ def make_acquisition(
             objective=GenericMCObjective(_first),
             constraints=constraints,
             X_pending=X_pending,
+            eta=_ETA,
             prune_baseline=True,
         )
         return acquisition, "qLogNEI"
@@ -93,6 +98,7 @@ def make_acquisition(
             objective=identity,
             constraints=constraints,
             X_pending=X_pending,
+            eta=_ETA,
             prune_baseline=True,
             alpha=0.0 if goal.n_objectives < 4 else 1e-3,
         )
@@ -104,6 +110,7 @@ def make_acquisition(
         objective=identity,
         constraints=constraints,
         X_pending=X_pending,
+        eta=_ETA,
         prune_baseline=True,
     )
     return scalarised, "qLogNParEGO"

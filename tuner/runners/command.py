@@ -219,6 +219,7 @@ class CommandLane(Lane):
         if self._reports is not None:
             self.hear(self._reports.read(ended=True))
         measures = {"wall_s": ended_at - flight.started, "exit_code": float(code), **self._usage(usage)}
+        measures = self.measured(measures, ended=ended_at)
         early = flight.ending is not None
         self.sweep(family, self.land(self._outcome(code, flight, measures), ended=ended_at), hard=early)
 

@@ -12,7 +12,7 @@ import signal
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -175,13 +175,17 @@ class Lane(ABC):
             job = self.flight.job
             self.events += [Reported(job.trial, job.attempt, step, values) for step, values in reports]
 
+    def measured(self, measures: Mapping[str, float], *, ended: float) -> dict[str, float]:
+        """`measures`, with those of the slot's GPUs."""
+        if self.flight is None or not self.slot.gpu_uuids:
+            return dict(measures)
+        return {**measures, **self.around.meter.stop(self.slot.id, ended - self.flight.started)}
+
     def land(self, outcome: Outcome, *, ended: float) -> Finished:
         """The event for the trial's end; how it was being ended decides over what it left behind."""
         flight = self.flight
         assert flight is not None
         self.flight = None
-        gpu = self.around.meter.stop(self.slot.id, ended - flight.started) if self.slot.gpu_uuids else {}
-        outcome = replace(outcome, measures={**outcome.measures, **gpu})
         if flight.ending is not None:
             outcome = _cut_short(flight, outcome, self._limit(flight.job))
         finished_at = flight.started_at + (ended - flight.started)

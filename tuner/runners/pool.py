@@ -235,12 +235,14 @@ class WorkerLane(Lane):
             worker.up = self._proven = True
             if flight is not None:
                 flight.started, flight.started_at = time.monotonic(), time.time()
+                self.around.meter.start(self.slot.id, self.slot.gpu_uuids)  # anew: loading does not count
                 self._set_limit(flight.started)
         elif "unfit" in message:
             self._unfit(message["unfit"])
 
     def _done(self, done: Mapping[str, Any], flight: Flight, worker: _Worker) -> None:
-        measures = {**done["measures"], "exit_code": 0.0}
+        ended = flight.started + done["measures"]["wall_s"]
+        measures = self.measured({**done["measures"], "exit_code": 0.0}, ended=ended)
         if done["state"] == "completed":
             outcome = self._completed(done["returned"], flight, measures)
         elif done["state"] == "pruned":
@@ -248,7 +250,7 @@ class WorkerLane(Lane):
         else:
             failure = Failure(kind=done["kind"], message=done["message"])
             outcome = Outcome(state="failed", measures=measures, failure=failure)
-        event = self.land(outcome, ended=flight.started + measures["wall_s"])
+        event = self.land(outcome, ended=ended)
         worker.trials += 1
         if done.get("sick"):
             self.sweep(self._drop(), event, hard=True)
@@ -300,6 +302,7 @@ class WorkerLane(Lane):
             failure = Failure(kind=failure.kind, message=f"the worker {failure.message}")
             ended_at = self.around.guard.ended_at(family.pid) or time.monotonic()
             measures = {"wall_s": ended_at - flight.started, "exit_code": float(code)}
+            measures = self.measured(measures, ended=ended_at)
             event = self.land(Outcome(state="failed", measures=measures, failure=failure), ended=ended_at)
         self.sweep(family, event, hard=True)
 
