@@ -381,7 +381,7 @@ def test_loading_does_not_count_against_the_timeout(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kill", [False, True])
 def test_interrupt_ends_running_trials(tmp_path: Path, kill: bool) -> None:
-    with runner(lambda config: time.sleep(60), tmp_path, slots=2, grace_s=0.2) as run:
+    with runner(sleep_long, tmp_path, slots=2, grace_s=0.2) as run:
         for trial in range(2):
             run.start(Job(trial=trial, config={}))
         run.poll(0.2)
@@ -405,7 +405,7 @@ def test_close_leaves_no_process_and_may_be_repeated(tmp_path: Path) -> None:
 
 def test_poll_returns_early_when_woken(tmp_path: Path) -> None:
     read, write = os.pipe()
-    with runner(lambda config: time.sleep(60), tmp_path, wakeup_fd=read) as run:
+    with runner(sleep_long, tmp_path, wakeup_fd=read) as run:
         run.start(Job(trial=0, config={}))
         os.write(write, b"\x02")
         began = time.monotonic()
@@ -422,6 +422,10 @@ def test_a_stream_of_trials_costs_little(tmp_path: Path) -> None:
         began = time.process_time()
         finish(run, *[{}] * 300)
         assert (time.process_time() - began) / 300 < 1.5e-3
+
+
+def sleep_long(config: dict[str, Any]) -> None:
+    time.sleep(60)
 
 
 def dead(pid: int) -> bool:
