@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import itertools
 import multiprocessing
 import os
 import sqlite3
@@ -128,7 +129,7 @@ def command(folder: Path) -> None:
     study = tuner.run(definition, folder / "command")
     finished = sorted(r.finished_at for r in study.records() if r.finished_at is not None)
     study.close()
-    ours = statistics.median(b - a for a, b in zip(finished, finished[1:], strict=False))
+    ours = statistics.median(b - a for a, b in itertools.pairwise(finished))
     reference = statistics.median(bare)
     print(
         f"command   {ours * 1e3:8.2f} ms a trial   subprocess.run {reference * 1e3:5.2f} ms   "
@@ -148,7 +149,8 @@ def help_(folder: Path) -> None:
             subprocess.run(argv, check=True, capture_output=True, env=environment, cwd=folder)
             seconds[name].append(time.perf_counter() - started)
     ours, reference = statistics.median(seconds["ours"]), statistics.median(seconds["bare"])
-    print(f"help      {ours:8.3f} s          bare Typer  {reference:8.3f} s          ratio {ours / reference:.2f}   (bar: 1.5)")
+    ratio = ours / reference
+    print(f"help      {ours:8.3f} s          bare Typer  {reference:8.3f} s          ratio {ratio:.2f}   (bar: 1.5)")
 
 
 def flat(folder: Path) -> None:

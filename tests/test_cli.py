@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
-
 from tuner.cli import app
+from typer.testing import CliRunner, Result
 
 ROOT = Path(__file__).resolve().parent.parent
 

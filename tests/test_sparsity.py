@@ -15,14 +15,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from tuner import catalog
-from tuner.errors import ObjectiveError, UsageError
 from tuner.objectives.compression import checkpoints, criteria, digits, networks, pretrained
 from tuner.objectives.compression.architectures import ARCHITECTURES, Architecture
 from tuner.objectives.compression.sparsity import Sparsity, build
 from tuner.objectives.compression.training import RECIPES, one_thread
 from tuner.search_spaces.sparsity import spaces
+
+from tuner import catalog
+from tuner.errors import ObjectiveError, UsageError
 from tuner.trial import Trial
 
 ROOT = Path(__file__).resolve().parent.parent

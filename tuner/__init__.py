@@ -34,7 +34,20 @@ _EXPORTS = {
     "run": "tuner.loop",
     "should_stop": "tuner.trial_client",
 }
-__all__ = sorted(_EXPORTS)
+__all__ = [
+    "Metric",
+    "Outcome",
+    "Proposal",
+    "SearchSpace",
+    "Stopped",
+    "Study",
+    "Sweep",
+    "Trial",
+    "TunerError",
+    "report",
+    "run",
+    "should_stop",
+]
 
 # In a checkout `kernels/`, `objectives/`, `search_spaces/` and `cli.py` lie at the root, beside this package. They are
 # part of it all the same (`tuner.kernels`, `tuner.cli`): a top-level package named `kernels` would break transformers.

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +66,7 @@ class HistoryBuffer:
         """Add one finished trial, in the units described in the module's notation."""
         if self.n == len(self._columns["number"]):
             self._columns = {name: np.concatenate([a, np.empty_like(a)]) for name, a in self._columns.items()}
-        row = {
+        row: dict[str, Any] = {
             "number": number,
             "X": x,
             "active": active,
@@ -152,7 +152,7 @@ class History:
     @cached_property
     def _order(self) -> NDArray[np.intp] | None:
         """Rows by trial number; None when they lie in that order already."""
-        number = self._columns["number"]
+        number: NDArray[np.int64] = self._columns["number"]  # type: ignore[assignment]
         return None if bool(np.all(number[1:] > number[:-1])) else np.argsort(number, kind="stable")
 
     def _column(self, name: str) -> NDArray[np.generic]:
@@ -205,7 +205,8 @@ class History:
     def feasible(self) -> NDArray[np.bool_]:
         """Completed, with every known constraint margin >= 0, shape (n,)."""
         met = np.where(np.isnan(self.C), 0.0, self.C) >= 0.0
-        return (self.state == COMPLETED) & met.all(axis=1)
+        mask: NDArray[np.bool_] = (self.state == COMPLETED) & met.all(axis=1)
+        return mask
 
     @cached_property
     def _pending_encoded(self) -> tuple[Array, NDArray[np.bool_]]:

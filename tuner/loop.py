@@ -20,8 +20,8 @@ from tuner import inbox
 from tuner.budget import too_many_failures
 from tuner.errors import FailurePolicyError, TunerError
 from tuner.interrupts import Interrupts
-from tuner.observer import Observer, Silent
 from tuner.objective import objective_of
+from tuner.observer import Observer, Silent
 from tuner.randomness import trial_seed
 from tuner.runners.protocol import Finished, Job, Reported, Runner
 from tuner.study import Study

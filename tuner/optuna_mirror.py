@@ -283,6 +283,7 @@ class ReplayedMirror(Mirror):
         study.sampler = self._sampler(int(told.number[i]))
         study.enqueue_trial(self._params(told, i))
         trial = study.ask()
+        _ = trial.relative_params  # the sampler takes its notes here, and is not asked while all values are fixed
         for j in np.flatnonzero(told.active[i]):
             self.axes[j].suggest(trial)
         if told.state[i] != _RUNNING:

@@ -97,8 +97,10 @@ def scalars(parameter: Parameter, value: Any) -> dict[str, tuple[Any, BaseDistri
         case Subset():
             return {f"{name}.{item}": (item in value, both) for item in parameter.items}
         case Vector():
-            numbers = IntDistribution if parameter.integer else FloatDistribution
-            within = numbers(parameter.low, parameter.high, log=parameter.log)
+            low, high, log = parameter.low, parameter.high, parameter.log
+            within: BaseDistribution = FloatDistribution(low, high, log=log)
+            if parameter.integer:
+                within = IntDistribution(int(low), int(high), log=log)
             return {f"{name}[{i}]": (number, within) for i, number in enumerate(value)}
         case Simplex():
             total = parameter.total

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tuner import pareto
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from tuner.history import Array, History
 
 
-def _feasible(history: History) -> tuple[Array, Array]:
+def _feasible(history: History) -> tuple[Array, NDArray[np.int64]]:
     """Objectives (k, m), maximised, and numbers (k,) of the feasible trials that have them all."""
     rows = history.feasible & ~np.isnan(history.Y).any(axis=1)
     return history.Y[rows], history.number[rows]

@@ -135,7 +135,7 @@ class Store:
 
     def _read(self, query: sa.Select[Any]) -> Sequence[Row]:
         try:
-            rows = self._connection.execute(query).mappings().all()
+            rows = [dict(row._mapping) for row in self._connection.execute(query)]
             self._connection.commit()
             return rows
         except sa.exc.SQLAlchemyError as error:

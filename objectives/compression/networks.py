@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name every torch reader knows
 from torch import Tensor
-
 from tuner.objectives.compression.architectures import BLOCKS, HEADS, MLP_WIDTHS, PATCH, SIDE, WIDTH, Architecture
 
 Weights = Mapping[str, Tensor]

@@ -18,7 +18,6 @@ from tuner.objectives.compression.training import Recipe, one_thread, train
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
     from tuner.objectives.compression.checkpoints import Arrays
 
 _NORM = "input_norm/"
@@ -62,7 +61,6 @@ def load(recipe: Recipe) -> Pretrained:
 
 def _make(recipe: Recipe) -> Arrays:
     import torch
-
     from tuner.objectives.compression.networks import logits
 
     split = digits.load()["train"]

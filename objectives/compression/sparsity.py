@@ -11,19 +11,20 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from tuner.errors import UsageError
 from tuner.objectives.compression import criteria
 from tuner.objectives.compression.architectures import ARCHITECTURES, Architecture
 from tuner.objectives.compression.training import RECIPES, Recipe
 from tuner.search_spaces.sparsity import spaces
+
+from tuner.errors import UsageError
 from tuner.trial import Metric
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from numpy.typing import NDArray
-
     from tuner.objectives.compression.pretrained import Pretrained
+
     from tuner.space import SearchSpace
     from tuner.trial import Trial
 
@@ -108,7 +109,6 @@ class Sparsity:
 
     def _accuracy(self, config: Mapping[str, Any], split: str, seed: int) -> float:
         import torch
-
         from tuner.objectives.compression import digits
         from tuner.objectives.compression.networks import logits
         from tuner.objectives.compression.training import one_thread

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
     from numpy.typing import NDArray
-
     from tuner.objectives.compression.digits import Split
 
 
@@ -64,7 +63,6 @@ def train(recipe: Recipe, split: Split) -> dict[str, NDArray[np.float32]]:
     """Return the trained parameters by name, as arrays."""
     import torch
     import torch.nn.functional as F  # noqa: N812 - the name every torch reader knows
-
     from tuner.objectives.compression.networks import initial_weights, logits
 
     architecture = ARCHITECTURES[recipe.model]

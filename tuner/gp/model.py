@@ -35,6 +35,12 @@ from torch import Tensor
 _TAIL = 3.0
 """Interquartile ranges beyond the quartile at which a tail is clipped."""
 
+_SHORTEST = 2.5e-2
+"""Lower bound of lengthscales, as BoTorch has it."""
+
+_SHORTEST_OF_LABELS = 0.25
+"""The same for class labels, in units of sqrt(d)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Surrogate:
@@ -65,7 +71,13 @@ class Surrogate:
 
 
 def fit_surrogate(
-    X: Tensor, Y: Tensor, *, categorical: Sequence[int] = (), two_sided: Sequence[bool] = (), maxiter: int = 75
+    X: Tensor,
+    Y: Tensor,
+    *,
+    categorical: Sequence[int] = (),
+    two_sided: Sequence[bool] = (),
+    labels: int | None = None,
+    maxiter: int = 75,
 ) -> Surrogate:
     """Return models of every column of `Y`, each fitted to the rows where it is known.
 
@@ -74,6 +86,9 @@ def fit_surrogate(
         Y: Outcomes, shape (n, k), NaN where unknown; at least one known row each.
         categorical: The columns of X without an order.
         two_sided: For each outcome whether its upper tail is clipped as well as its lower; never when left out.
+        labels: The outcome, if any, whose values are two classes. Between classes there is a jump, which likelihood
+            explains by the shortest lengthscale it may have, so that nothing would be learned beyond the next trial:
+            it gets a longer one.
         maxiter: Steps of L-BFGS-B for the hyperparameters.
     """
     models, loc, scale, notes = [], [], [], []
@@ -83,7 +98,9 @@ def fit_surrogate(
         centre = float(y.mean())
         spread = float(y.std()) if len(y) > 1 else 0.0
         spread = spread if spread > 1e-12 * max(1.0, abs(centre)) else 1.0
-        model, note = fit(X[known], (y - centre) / spread, categorical=categorical, maxiter=maxiter)
+        shortest = _SHORTEST_OF_LABELS * math.sqrt(X.shape[1]) if j == labels else _SHORTEST
+        z = (y - centre) / spread
+        model, note = fit(X[known], z, categorical=categorical, shortest=shortest, maxiter=maxiter)
         models.append(model)
         loc.append(centre)
         scale.append(spread)
@@ -107,29 +124,32 @@ def winsorise(y: Tensor, *, upper: bool = False) -> Tensor:
     return y.clamp(min=low - reach, max=high + reach if upper else math.inf)
 
 
-def covariance(d: int, categorical: Sequence[int] = ()) -> Kernel:
-    """Return the covariance over `d` columns, of which `categorical` have no order."""
+def covariance(d: int, categorical: Sequence[int] = (), *, shortest: float = _SHORTEST) -> Kernel:
+    """Return the covariance over `d` columns, of which `categorical` have no order; no lengthscale under `shortest`."""
     ordered = [i for i in range(d) if i not in set(categorical)]
     parts: list[Kernel] = []
     if ordered:
         prior = LogNormalPrior(loc=math.sqrt(2) + 0.5 * math.log(len(ordered)), scale=math.sqrt(3))
-        parts.append(_with_lengthscales(MaternKernel, ordered, prior))
+        parts.append(_with_lengthscales(MaternKernel, ordered, prior, shortest))
     if categorical:
-        parts.append(_with_lengthscales(CategoricalKernel, list(categorical), LogNormalPrior(loc=0.0, scale=1.0)))
+        prior = LogNormalPrior(loc=0.0, scale=1.0)
+        parts.append(_with_lengthscales(CategoricalKernel, list(categorical), prior, _SHORTEST))
     return parts[0] if len(parts) == 1 else parts[0] * parts[1]
 
 
-def _with_lengthscales(kind: Any, columns: list[int], prior: Any) -> Kernel:
+def _with_lengthscales(kind: Any, columns: list[int], prior: Any, shortest: float) -> Kernel:
     kernel: Kernel = kind(
         ard_num_dims=len(columns),
         active_dims=columns,
         lengthscale_prior=prior,
-        lengthscale_constraint=GreaterThan(2.5e-2, transform=None, initial_value=prior.mode),
+        lengthscale_constraint=GreaterThan(shortest, transform=None, initial_value=max(prior.mode, 1.1 * shortest)),
     )
     return kernel
 
 
-def fit(X: Tensor, z: Tensor, *, categorical: Sequence[int] = (), maxiter: int = 75) -> tuple[SingleTaskGP, str]:
+def fit(
+    X: Tensor, z: Tensor, *, categorical: Sequence[int] = (), shortest: float = _SHORTEST, maxiter: int = 75
+) -> tuple[SingleTaskGP, str]:
     """Return a fitted model of one standardised outcome, and a remark when the fit was not the usual one.
 
     Tries in this order: maximum a posteriori; the same with a noise floor of 1e-2, for nearly repeated inputs; the
@@ -139,10 +159,11 @@ def fit(X: Tensor, z: Tensor, *, categorical: Sequence[int] = (), maxiter: int =
         X: Shape (n, d), float64.
         z: Shape (n,), about zero mean and unit variance.
         categorical: The columns of X without an order.
+        shortest: Lower bound of the lengthscales of the others.
         maxiter: Steps of L-BFGS-B.
     """
     for floor in (1e-4, 1e-2):
-        model = _model(X, z, categorical, floor)
+        model = _model(X, z, covariance(X.shape[-1], categorical, shortest=shortest), floor)
         mll = gpytorch.mlls.ExactMarginalLogLikelihood(model.likelihood, model)
         try:
             with warnings.catch_warnings():
@@ -152,7 +173,7 @@ def fit(X: Tensor, z: Tensor, *, categorical: Sequence[int] = (), maxiter: int =
             return model, "" if floor == 1e-4 else "refitted with a noise floor"
         except (ModelFittingError, RuntimeError, ValueError, ArithmeticError):
             continue
-    model = _model(X, z, categorical, 1e-2)
+    model = _model(X, z, covariance(X.shape[-1], categorical, shortest=shortest), 1e-2)
     model.eval()
     return model, "hyperparameters left at their priors' modes: the fit failed"
 
@@ -162,15 +183,9 @@ def _accept(warning: warnings.WarningMessage) -> bool:
     return True
 
 
-def _model(X: Tensor, z: Tensor, categorical: Sequence[int], floor: float) -> SingleTaskGP:
+def _model(X: Tensor, z: Tensor, kernel: Kernel, floor: float) -> SingleTaskGP:
     noise = LogNormalPrior(loc=-4.0, scale=1.0)
     likelihood = gpytorch.likelihoods.GaussianLikelihood(
         noise_prior=noise, noise_constraint=GreaterThan(floor, transform=None, initial_value=max(noise.mode, floor))
     )
-    return SingleTaskGP(
-        X,
-        z.unsqueeze(-1),
-        likelihood=likelihood,
-        covar_module=covariance(X.shape[-1], categorical),
-        outcome_transform=None,
-    )
+    return SingleTaskGP(X, z.unsqueeze(-1), likelihood=likelihood, covar_module=kernel, outcome_transform=None)

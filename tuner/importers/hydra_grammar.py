@@ -29,7 +29,7 @@ _TOKEN = re.compile(
     | (?P<option>[A-Za-z_]\w*)\s*=(?!=)
     | (?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
     | (?P<mark>[(),\[\]])
-    | (?P<word>[^\s(),\[\]"'=]+(?:\ +[^\s(),\[\]"'=]+)*)
+    | (?P<word>[^\s(),\[\]{}"'=]+(?:\ +[^\s(),\[\]{}"'=]+)*)
     )""",
     re.VERBOSE,
 )
@@ -133,8 +133,8 @@ class _Parser:
 def _word(token: str) -> Any:
     try:
         return read_value(token)
-    except SweepError as error:
-        raise ValueError(f"{quote(token)} cannot be read: {error.problems[0].message}") from None
+    except SweepError:  # such as *, which means something in YAML only
+        return token
 
 
 @dataclass(frozen=True, slots=True)

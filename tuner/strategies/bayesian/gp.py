@@ -122,7 +122,8 @@ class GpSearch:
         with isolated(seed):
             X, Y = torch.from_numpy(data.X), torch.from_numpy(data.Y)
             is_margin = [j >= data.n_objectives for j in range(Y.shape[1])]
-            surrogate = fit_surrogate(X, Y, categorical=self._categorical, two_sided=is_margin)
+            labels = Y.shape[1] - 1 if data.failures else None
+            surrogate = fit_surrogate(X, Y, categorical=self._categorical, two_sided=is_margin, labels=labels)
             pending = torch.from_numpy(np.array(history.pending_X))
             acquisition, name = make_acquisition(
                 surrogate,
