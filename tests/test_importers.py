@@ -264,7 +264,7 @@ spec:
   maxFailedTrialCount: 2
   parameters:
     - {name: lr, parameterType: double, feasibleSpace: {min: "1e-4", max: "0.03", distribution: logUniform}}
-    - {name: num-layers, parameterType: int, feasibleSpace: {min: '2', max: "5"}}
+    - {name: num-layers, parameterType: int, feasibleSpace: {min: "2", max: "5"}}
     - {name: units, parameterType: int, feasibleSpace: {min: "16", max: "64", step: "16"}}
     - {name: optimizer, parameterType: categorical, feasibleSpace: {list: [sgd, adam]}}
     - {name: batch, parameterType: discrete, feasibleSpace: {list: ["32", "64"]}}
