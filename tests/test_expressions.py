@@ -173,8 +173,10 @@ _ATOMS = st.builds(
 )
 _TEXTS = st.recursive(
     _ATOMS,
-    lambda inner: st.builds("({}) {} ({})".format, inner, st.sampled_from(["and", "or"]), inner)
-    | st.builds("not ({})".format, inner),
+    lambda inner: (
+        st.builds("({}) {} ({})".format, inner, st.sampled_from(["and", "or"]), inner)
+        | st.builds("not ({})".format, inner)
+    ),
     max_leaves=6,
 )
 

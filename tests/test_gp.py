@@ -52,8 +52,8 @@ def test_the_covariance_separates_categories_and_is_positive_definite() -> None:
     assert torch.linalg.eigvalsh(K).min() > -1e-9
     a = torch.tensor([[0.5, 0.25, 0.5]], dtype=torch.float64)
     b = torch.tensor([[0.5, 0.75, 0.5]], dtype=torch.float64)
-    assert kernel(a, a).item() == pytest.approx(1.0)
-    assert kernel(a, b).item() < 1.0
+    assert kernel(a, a).to_dense().item() == pytest.approx(1.0)
+    assert kernel(a, b).to_dense().item() < 1.0
 
 
 def test_winsorising_clips_disasters_and_leaves_the_best_alone() -> None:
@@ -219,11 +219,11 @@ def test_it_leaves_the_region_where_trials_fail_and_keeps_constraints() -> None:
         return {"state": "failed"} if x > 0.6 else {"metrics": {"f0": 2 * x + y, "g": x + y}}
 
     lab = solve(make_problem(space, constraint=True), f, 22)
-    late = [(state, metrics) for _, state, metrics in list(lab.trials.values())[10:]]
-    feasible = [metrics["f0"] for state, metrics in late if state == "completed" and metrics["g"] <= 0.9]
-    assert max(feasible) > 1.4  # the optimum, at (0.6, 0.3), is 1.5
-    assert len(feasible) >= 4
-    assert sum(state == "failed" for state, _ in late) <= 6
+    completed = [metrics for _, state, metrics in lab.trials.values() if state == "completed"]
+    assert max(m["f0"] for m in completed if m["g"] <= 0.9) > 1.45  # the optimum, at (0.6, 0.3), is 1.5
+    late = [config for config, _, _ in lab.trials.values()][10:]
+    assert sum(config["x"] > 0.75 for config in late) <= 1
+    assert sum(config["x"] + config["y"] > 1.0 for config in late) <= 3
 
 
 def test_two_objectives_cover_more_than_chance() -> None:
@@ -238,8 +238,8 @@ def test_two_objectives_cover_more_than_chance() -> None:
         return pareto.hypervolume([[v["f0"], -v["f1"]] for v in values], [-1.5, -1.5])
 
     problem = make_problem(space, objectives=2)
-    lab = solve(problem, f, 16)
-    chance = [volume(space.sample(16, np.random.default_rng(seed))) for seed in range(20)]
+    lab = solve(problem, f, 18)
+    chance = [volume(space.sample(18, np.random.default_rng(seed))) for seed in range(20)]
     assert volume([config for config, _, _ in lab.trials.values()]) > max(chance)
 
 

@@ -392,7 +392,11 @@ def test_interrupt_ends_running_trials(tmp_path: Path, kill: bool) -> None:
 
 
 def test_close_leaves_no_process_and_may_be_repeated(tmp_path: Path) -> None:
-    run = runner(lambda config: (config["x"] and time.sleep(60)) or os.getpid(), tmp_path, slots=2)
+    def objective(config: dict[str, Any]) -> int:
+        time.sleep(config["x"])
+        return os.getpid()
+
+    run = runner(objective, tmp_path, slots=2)
     idle = int(outcome(run, {"x": 0}).metrics["loss"])
     run.start(Job(trial=1, config={"x": 60}))
     run.poll(0.1)

@@ -131,7 +131,7 @@ class LocalRunner:
         self._woken = False
         while True:
             now = time.monotonic()
-            due = min(self._due(), until)
+            due = now if any(berth.lane.events for berth in self._berths) else min(self._due(), until)
             for key, _ in self._around.selector.select(max(0.0, due - now)):
                 key.data()
             now = time.monotonic()
@@ -189,7 +189,7 @@ class LocalRunner:
         self._woken = True
 
     def _due(self) -> float:
-        return min(self._guard_due, *(berth.due() for berth in self._berths))
+        return min([self._guard_due, *(berth.due() for berth in self._berths)])
 
     def _advance(self, now: float) -> None:
         for berth in self._berths:

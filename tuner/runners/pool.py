@@ -250,9 +250,12 @@ class WorkerLane(Lane):
         else:
             failure = Failure(kind=done["kind"], message=done["message"])
             outcome = Outcome(state="failed", measures=measures, failure=failure)
+        signalled = flight.stage in ("term", "kill")
+        if flight.ending == "interrupted" and outcome.state == "completed":
+            flight.ending = None  # it was faster than the signal
         event = self.land(outcome, ended=ended)
         worker.trials += 1
-        if done.get("sick"):
+        if signalled or done.get("sick"):
             self.sweep(self._drop(), event, hard=True)
         elif worker.trials >= self._objective.recycle:
             self.sweep(self._drop(), event, patience_s=2.0)

@@ -14,6 +14,7 @@ import signal
 import sys
 
 _LINUX = sys.platform == "linux"
+_CHILDREN_FILE = os.path.exists(f"/proc/self/task/{os.getpid()}/children")  # some kernels and sandboxes have none
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_GET_CHILD_SUBREAPER = 1, 36, 37
 
 
@@ -54,7 +55,7 @@ def wait_status(pid: int) -> tuple[int, object] | None:
 
 def children(pid: int) -> list[int]:
     """The direct children of a process."""
-    if not _LINUX:
+    if not _CHILDREN_FILE:
         return _children_by_psutil(pid)
     found: list[int] = []
     try:

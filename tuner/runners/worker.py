@@ -113,9 +113,10 @@ class Meter:
     def __init__(self) -> None:
         self._reset: int | None = None
         with contextlib.suppress(OSError):
-            self._reset = os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
-            os.pwrite(self._reset, b"5", 0)  # 5: forget the high water mark of resident memory
             self._status = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
+            reset = os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
+            os.pwrite(reset, b"5", 0)  # 5: forget the high water mark of resident memory
+            self._reset = reset
 
     def start(self) -> None:
         """Begin a stretch."""
