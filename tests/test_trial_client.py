@@ -40,7 +40,7 @@ def test_a_report_is_one_line(trial: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_package_exports_it() -> None:
     import tuner
 
-    assert tuner.report is trial_client.report and tuner.should_stop is trial_client.should_stop  # type: ignore[attr-defined]
+    assert tuner.report is trial_client.report and tuner.should_stop is trial_client.should_stop
 
 
 def test_a_report_tells_when_to_stop(trial: Path) -> None:

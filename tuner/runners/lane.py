@@ -98,6 +98,18 @@ class _Sweep:
     until: float
     signalled: bool = False
 
+    def look(self, now: float) -> bool:
+        """Whether nobody is left (or the wait is over); survivors are told to end, in time by force."""
+        if not self.family.survivors() or now >= self.until:
+            return True
+        if now >= self.kill_at:
+            self.family.signal(signal.SIGKILL)
+        elif now >= self.term_at and not self.signalled:
+            self.family.signal(signal.SIGTERM)
+            self.signalled = True
+        self.due = now + _SWEEP_S
+        return False
+
 
 class Lane(ABC):
     """One slot and its trial."""
@@ -152,8 +164,7 @@ class Lane(ABC):
 
     def advance(self, now: float) -> None:
         """Do what is due."""
-        for sweep in [sweep for sweep in self._sweeps if sweep.due <= now]:
-            self._look(sweep, now)
+        self._look([sweep for sweep in self._sweeps if sweep.due <= now], now)
         flight = self.flight
         if flight is None or flight.due > now:
             return
@@ -203,21 +214,15 @@ class Lane(ABC):
         term_at = now + patience_s
         sweep = _Sweep(family, event, now, term_at, now if hard else term_at + _SOFT_SWEEP_S, term_at + _GIVE_UP_S)
         self._sweeps.append(sweep)
-        self._look(sweep, now)
+        self._look([sweep], now)
 
-    def _look(self, sweep: _Sweep, now: float) -> None:
-        if sweep.family.survivors() and now < sweep.until:
-            if now >= sweep.kill_at:
-                sweep.family.signal(signal.SIGKILL)
-            elif now >= sweep.term_at and not sweep.signalled:
-                sweep.family.signal(signal.SIGTERM)
-                sweep.signalled = True
-            sweep.due = now + _SWEEP_S
-            return
-        self._sweeps.remove(sweep)
-        self.around.guard.release(sweep.family.pid)
-        if sweep.event is not None:
-            self.events.append(sweep.event)
+    def _look(self, sweeps: Sequence[_Sweep], now: float) -> None:
+        for sweep in sweeps:
+            if sweep.look(now):
+                self._sweeps.remove(sweep)
+                self.around.guard.release(sweep.family.pid)
+                if sweep.event is not None:
+                    self.events.append(sweep.event)
 
     def retire(self) -> None:  # noqa: B027 - a lane that keeps no process between trials has nothing to do
         """Let go of a process that waits for the next trial."""

@@ -92,22 +92,8 @@ def expand_command(
     Raises:
         UsageError: A placeholder names neither a parameter nor a macro; the message has the nearest name.
     """
-    if fidelity is not None and float(fidelity).is_integer():
-        fidelity = int(fidelity)
-    own: dict[str, object] = {
-        "trial.dir": str(dir),
-        "trial.number": trial,
-        "seed": seed,
-        "fidelity": fidelity,
-        "gpu.ids": ",".join(gpu_ids) or None,
-    }
-    scalars = {
-        "env": "/usr/bin/env",
-        "interpreter": sys.executable,
-        "program": program,
-        "args_json": json.dumps(config),
-        "args_json_file": str(dir / "params.json"),
-    }
+    own = _own(dir, trial, seed, fidelity, gpu_ids)
+    scalars = _scalars(config, dir, program)
     expansion = _Expansion(config, names, own, scalars, os.environ if environ is None else environ)
     found: list[str] = []
     kept: list[bool] = []  # whether the argument before is a literal option, which may go with its value
@@ -126,6 +112,30 @@ def expand_command(
         found += new
         kept += [argument.startswith("-") and "=" not in argument and "${" not in argument] * len(new)
     return found
+
+
+def _own(dir: Path, trial: int, seed: int, fidelity: float | None, gpu_ids: Sequence[str]) -> dict[str, object]:
+    """What a trial knows of itself; None where it has no value."""
+    if fidelity is not None and float(fidelity).is_integer():
+        fidelity = int(fidelity)
+    return {
+        "trial.dir": str(dir),
+        "trial.number": trial,
+        "seed": seed,
+        "fidelity": fidelity,
+        "gpu.ids": ",".join(gpu_ids) or None,
+    }
+
+
+def _scalars(config: Config, dir: Path, program: str | None) -> dict[str, str | None]:
+    """The macros of W&B that are one argument."""
+    return {
+        "env": "/usr/bin/env",
+        "interpreter": sys.executable,
+        "program": program,
+        "args_json": json.dumps(config),
+        "args_json_file": str(dir / "params.json"),
+    }
 
 
 _NOTHING = object()
