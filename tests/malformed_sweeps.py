@@ -1,8 +1,8 @@
-"""Sweep files that must be refused: a table by hand, and mutations of valid sweeps drawn from fixed seeds.
+"""Sweep files that must be refused: a table by hand, and mutations of a valid sweep drawn from fixed seeds.
 
 `malformed_sweeps()` gives (name, text) pairs. Each text is refused at load, or at the latest when the space is sampled
-(`infeasible_sweeps()` lists those), and none of them may run anything: where code could hide, it would create the file
-that `MARKER` names.
+(some of those whose names hold "infeasible"), and none of them may run anything: where code could hide, it would create
+the file that `MARKER` names.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ def infeasible_sweeps() -> list[tuple[str, str]]:
         "few-values": ["rank > 16"],
         "two-few": ["rank * epochs > 100"],
         "contradiction": ["lr < 1e-4", "lr > 1e-3"],
+        "sampled": ["min(keep) > 0.5", "max(keep) < 0.5"],
         "outside": ["lr > 1"],
         "sum": ["sum(keep) > 5"],
         "subset": ["count(targets) > 3"],
@@ -270,7 +271,7 @@ _EXPRESSIONS = [
     "rank &&lr",
     "import os",
     "rank; lr",
-    "(" * 200 + "rank" + ")" * 200 + " > 0",
+    "[" * 200 + "rank" + "]" * 200 + " == 0",
     "not " * 500 + "rank",
     "rank > " + "-" * 500 + "1",
     "rank + " * 5000 + "1 > 0",

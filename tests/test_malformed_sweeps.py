@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.malformed_sweeps import MARKER, VALID, infeasible_sweeps, malformed_sweeps, mutate
+from tests.malformed_sweeps import MARKER, VALID, malformed_sweeps, mutate
 from tuner.errors import SweepError
 from tuner.sweep import check_feasible, dump_yaml, load_sweep
 
@@ -32,27 +32,18 @@ def test_there_are_enough_of_them_under_different_names() -> None:
     assert len(dict(MALFORMED)) == len(MALFORMED)
 
 
-@pytest.mark.parametrize("text", [text for _, text in MALFORMED], ids=[name for name, _ in MALFORMED])
-def test_each_is_refused_with_its_place(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("name", "text"), MALFORMED, ids=[name for name, _ in MALFORMED])
+def test_each_is_refused_with_its_place(name: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SweepError) as caught:
         load(text, tmp_path)
     for problem in caught.value.problems:
         assert problem.path.startswith("$")
-        assert problem.path != "$" or problem.line is not None or "UTF-8" in problem.message or "$:" in str(problem)
-        assert problem.message
+        assert "infeasible" not in name or problem.path.startswith("$.restrictions")
         assert "\n" not in problem.message
         assert len(problem.message) < 1500
     assert str(tmp_path / "sweep.yaml") in str(caught.value)
     assert not (tmp_path / MARKER).exists()
-
-
-@pytest.mark.parametrize(
-    "text", [text for _, text in infeasible_sweeps()], ids=[name for name, _ in infeasible_sweeps()]
-)
-def test_infeasible_restrictions_name_their_key(text: str, tmp_path: Path) -> None:
-    with pytest.raises(SweepError, match=r"\$\.restrictions"):
-        load(text, tmp_path)
 
 
 @settings(max_examples=150, derandomize=True)
@@ -62,6 +53,7 @@ def test_drawn_mutations_are_refused(seed: int) -> None:
         load_sweep(mutate(VALID, random.Random(seed)))
 
 
+keys = st.sampled_from(sorted(VALID)) | st.text(max_size=5)
 junk = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(sorted(VALID)),
     lambda inner: (

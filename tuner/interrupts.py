@@ -6,6 +6,7 @@ the trials' process groups, after a grace kill them; they go back to waiting. Le
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import threading
@@ -58,6 +59,12 @@ class Interrupts:
         received = signal.Signals(number)
         self.signal = self.signal or received
         self.level = max(self.level, 2) if received in _TERMINATING else min(self.level + 1, 3)
+
+    def wake(self) -> None:
+        """Make `wakeup` readable, from any thread."""
+        if self._sockets is not None:
+            with contextlib.suppress(BlockingIOError, OSError):
+                self._sockets[1].send(b"\0")
 
     def drain(self) -> None:
         """Empty the wake-up pipe, so that it wakes again."""

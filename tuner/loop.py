@@ -1,8 +1,10 @@
 """The loop of a sweep: asks, dispatches, records, decides. The only place where time passes.
 
-It is single-threaded. Each turn applies what other processes asked for, fills idle slots with proposals, waits for the
-runner's events, and hands them to the study. Everything that survives a crash is in the study; the loop itself holds
-nothing worth keeping.
+Each turn applies what other processes asked for, fills idle slots with proposals, waits for the runner's events, and
+hands them to the study. Everything that survives a crash is in the study; the loop itself holds nothing worth keeping.
+
+A strategy that thinks for long is asked in a second thread, so that time limits and signals are obeyed meanwhile; what
+the runner tells in that time waits until the strategy has answered. The study is thus never used by both at once.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import socket
 import statistics
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +26,7 @@ from tuner.interrupts import Interrupts
 from tuner.objective import objective_of
 from tuner.observer import Observer, Silent
 from tuner.randomness import trial_seed
-from tuner.runners.protocol import Finished, Job, Reported, Runner
+from tuner.runners.protocol import Event, Finished, Job, Reported, Runner
 from tuner.study import Study
 from tuner.sweep import Sweep, load_sweep
 from tuner.trial import Outcome, Proposal
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from tuner.stopping.protocol import StoppingRule
 
 _POLL_S = 0.25
+_SLOW_ASK_S = 0.02
 _HOUSEKEEPING_S = 0.5
 _BREAKER_FIRST = 5
 _BREAKER_MINUTE = 3
@@ -118,6 +122,10 @@ class Loop:
         self._session: list[str] = []  # states of the first trials that ended, for the circuit breaker
         self._draining = False
         self._level = 0
+        self._ask_s = 0.0
+        self._asking: Future[list[Proposal]] | None = None
+        self._thinker = ThreadPoolExecutor(1, thread_name_prefix="strategy")
+        self._deferred: list[Event] = []
 
     def run(self) -> None:
         """Run until the budget is spent, the space exhausted, or somebody says stop.
@@ -134,19 +142,25 @@ class Loop:
             self._end_running()
             raise
         finally:
+            self._stop_thinking()
             self._count_time()
             self._study.end_session(self.reason, self._interrupts.signal)
             self._observer.ended(self.reason)
 
     def _turn(self) -> bool:
         self._obey_interrupts()
-        self._keep_house()
-        if not self._draining:
+        if self._asking is None:
+            self._keep_house()
+        if not self._draining or self._asking is not None:
             self._fill()
-        if not self._running:
+        if not self._running and self._asking is None:
             self.reason = self.reason or self._study.stop_reason or "nothing is left to start"
             return False
-        for event in self._runner.poll(_POLL_S):
+        self._deferred += self._runner.poll(0.0 if self._deferred and self._asking is None else _POLL_S)
+        if self._asking is not None:
+            return True
+        events, self._deferred = self._deferred, []
+        for event in events:
             if isinstance(event, Reported):
                 self._on_report(event)
             else:
@@ -155,13 +169,42 @@ class Loop:
         return True
 
     def _fill(self) -> None:
-        idle = self._runner.idle()
-        if idle < 1:
-            return
-        for proposal in self._study.ask(idle, worker=self._worker):
+        for proposal in self._ask():
+            if self._draining:
+                self._study.requeue(proposal.trial, "the sweep stopped before it started")
+                continue
             self._running[proposal.trial] = proposal
             self._runner.start(self._job(proposal))
             self._observer.started(proposal)
+
+    def _ask(self) -> list[Proposal]:
+        """Proposals for the idle slots; none yet while a slow strategy thinks."""
+        if self._asking is not None:
+            if not self._asking.done():
+                return []
+            asked, self._asking = self._asking, None
+            return asked.result()
+        idle = self._runner.idle()
+        if idle < 1:
+            return []
+        if self._ask_s < _SLOW_ASK_S:
+            return self._timed_ask(idle)
+        self._asking = self._thinker.submit(self._timed_ask, idle)
+        self._asking.add_done_callback(lambda _: self._interrupts.wake())
+        return []
+
+    def _stop_thinking(self) -> None:
+        """Wait for the strategy; what it still proposed waits for the next session."""
+        self._thinker.shutdown()
+        if self._asking is not None and self._asking.exception() is None:
+            for proposal in self._asking.result():
+                self._study.requeue(proposal.trial, "the sweep stopped before it started")
+
+    def _timed_ask(self, n: int) -> list[Proposal]:
+        started = time.perf_counter()
+        proposals = self._study.ask(n, worker=self._worker)
+        self._ask_s = time.perf_counter() - started
+        return proposals
 
     def _job(self, proposal: Proposal) -> Job:
         replicate = len(self._replicates.get(proposal.trial, ()))
@@ -194,7 +237,13 @@ class Loop:
             self._runner.start(self._job(proposal))
             return
         del self._running[event.trial]
-        record = self._study.finish(event.trial, outcome, attempt=event.attempt, slot=event.slot)
+        record = self._study.finish(
+            event.trial,
+            outcome,
+            attempt=event.attempt,
+            slot=event.slot,
+            ran=(event.started_at, event.finished_at),
+        )
         if record is None:
             return
         self._observer.finished(record)

@@ -165,6 +165,7 @@ def finished_columns(record: TrialRecord) -> dict[str, Any]:
         "measures": dumps(dict(record.measures)),
         "failure_kind": None if failure is None else failure.kind,
         "failure_message": None if failure is None else failure.message,
+        "started_at": record.started_at,
         "finished_at": record.finished_at,
         "slot": record.slot,
     }

@@ -294,7 +294,9 @@ def _update_trial(columns: tuple[str, ...]) -> sa.Update:
 def _engine(url: str) -> sa.Engine:
     if url == "sqlite://":
         return sa.create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
-    engine = sa.create_engine(url, connect_args={"timeout": 30.0} if url.startswith("sqlite") else {})
+    # The loop's thinking thread uses the connection too, though never at the same time as the loop.
+    sqlite = {"timeout": 30.0, "check_same_thread": False}
+    engine = sa.create_engine(url, connect_args=sqlite if url.startswith("sqlite") else {})
     if url.startswith("sqlite"):
         sa.event.listen(engine, "connect", _tune_sqlite)
     return engine

@@ -289,9 +289,22 @@ class Study:
         return self.finish(trial, outcome, attempt=attempt) is not None
 
     def finish(
-        self, trial: int, outcome: Outcome, *, attempt: int | None = None, slot: str | None = None
+        self,
+        trial: int,
+        outcome: Outcome,
+        *,
+        attempt: int | None = None,
+        slot: str | None = None,
+        ran: tuple[float, float] | None = None,
     ) -> TrialRecord | None:
         """Record how a trial ended; infrastructure failures and interruptions make it wait for another attempt.
+
+        Args:
+            trial: Its number.
+            outcome: What came of it.
+            attempt: Which attempt this is the outcome of; None for the one that runs.
+            slot: Where it ran.
+            ran: When it began and ended, seconds since the epoch; None: from its lease until now.
 
         Returns:
             What was recorded; None when the outcome came late and changed nothing.
@@ -303,8 +316,9 @@ class Study:
         if outcome.failure is not None and self._tries_again(proposal, outcome.failure):
             return self.requeue(trial, outcome.failure.message or outcome.failure.kind)
         outcome = self._judged(proposal, outcome)
-        now = time.time()
-        record = finished_record(proposal, outcome, self._leases.end(trial), now, slot)
+        leased_at = self._leases.end(trial)
+        started_at, finished_at = ran if ran is not None else (leased_at, time.time())
+        record = finished_record(proposal, outcome, started_at, finished_at, slot)
         self._store.update_trial(trial, rank=self._ledger.next_rank, **finished_columns(record))
         self._ledger.finish(record)
         return self._with_feasibility(record)

@@ -152,7 +152,7 @@ class Sweep(Section):
     def to_dict(self) -> dict[str, Any]:
         """Return the sweep in its native form, defaults left out: `load_sweep` of it equals this sweep."""
         data = self.model_dump(mode="python", exclude=set(_INTERNAL), exclude_defaults=True)
-        data = {key: value for key, value in data.items() if value not in ((), {}, None)}
+        data = {key: value for key, value in data.items() if value not in ((), {}, None) or key == "baseline"}
         sections = ("objective", "search", "early_stop")
         data |= {key: getattr(self, key).model_dump() for key in sections if key in data}
         return dict(_listed({"name": self.name, **data, "base_dir": str(self.base_dir)}))

@@ -99,34 +99,41 @@ def admits(name: str, spec: Mapping[str, Any], value: Any) -> bool:
 
 
 def refute(sweep: Sweep, parameters: Mapping[str, Parameter], findings: Findings) -> None:
-    """Note every restriction that holds for no combination of the few values that it reads."""
-    from tuner.expressions import ExpressionError, parse
+    """Note restrictions that hold for no combination of the few values they read, or that intervals exclude."""
+    from tuner.refutation import refuted
 
     for index, text in enumerate(sweep.restrictions):
-        restriction = parse(text)
-        read = [parameters.get(name) for name in sorted(restriction.names)]
-        if any(p is None or p.when is not None or not p.size() <= REFUTABLE for p in read):
-            continue
-        finite = [p for p in read if p is not None]
-        if math.prod(p.size() for p in finite) > REFUTABLE:
-            continue
-        choices = [p.grid(int(p.size())) for p in finite]
-        if any(len(values) != p.size() for values, p in zip(choices, finite, strict=True)):
-            continue
-        names = [p.name for p in finite]
-        try:
-            feasible = any(
-                restriction.holds(dict(zip(names, values, strict=True))) for values in itertools.product(*choices)
-            )
-        except ExpressionError as error:
-            findings.add(("restrictions", index), str(error))
-            continue
-        if not feasible:
-            count = math.prod(len(values) for values in choices)
-            findings.add(
-                ("restrictions", index),
-                f"some configuration must meet {quote(text)}, but none of {count:,} does; relax it",
-            )
+        _try_out(text, ("restrictions", index), parameters, findings)
+    impossible = None if findings else refuted(sweep.restrictions, parameters)
+    if impossible is not None:
+        text = quote(sweep.restrictions[impossible])
+        message = (
+            f"some configuration must meet {text}, but the ranges and the restrictions before it leave none; relax it"
+        )
+        findings.add(("restrictions", impossible), message)
+
+
+def _try_out(text: str, path: Path, parameters: Mapping[str, Parameter], findings: Findings) -> None:
+    from tuner.expressions import ExpressionError, parse
+
+    restriction = parse(text)
+    read = [parameters[name] for name in sorted(restriction.names) if name in parameters]
+    if len(read) < len(restriction.names) or any(p.when is not None or not p.size() <= REFUTABLE for p in read):
+        return
+    count = math.prod(int(p.size()) for p in read)
+    if count > REFUTABLE:
+        return
+    names = [p.name for p in read]
+    try:
+        feasible = any(
+            restriction.holds(dict(zip(names, values, strict=True)))
+            for values in itertools.product(*(p.members() for p in read))
+        )
+    except ExpressionError as error:
+        findings.add(path, str(error))
+        return
+    if not feasible:
+        findings.add(path, f"some configuration must meet {quote(text)}, but none of {count:,} does; relax it")
 
 
 def check_feasible(sweep: Sweep, problem: Callable[[str, str], Problem]) -> None:
@@ -135,28 +142,37 @@ def check_feasible(sweep: Sweep, problem: Callable[[str, str], Problem]) -> None
     parameters = list(parameters_of(sweep, findings).values())
     if findings or not parameters:
         return
-    error = _infeasible(parameters, sweep.restrictions, sweep)
+    error = _infeasible(parameters, sweep)
     if error is None:
         return
-    alone = [
-        (f"$.restrictions[{index}]", str(found))
-        for index, text in enumerate(sweep.restrictions)
-        if (found := _infeasible(parameters, (text,), sweep)) is not None
-    ]
-    raise SweepError([problem(*place) for place in alone or [("$.restrictions", str(error))]], sweep.source)
+    suspects = [index for index, text in enumerate(sweep.restrictions) if not _drawn(text, parameters, sweep)]
+    places = [f"$.restrictions[{index}]" for index in suspects] or ["$.restrictions"]
+    raise SweepError([problem(place, str(error)) for place in places], sweep.source)
 
 
-def _infeasible(parameters: list[Parameter], restrictions: tuple[str, ...], sweep: Sweep) -> SpaceError | None:
+def _infeasible(parameters: list[Parameter], sweep: Sweep) -> SpaceError | None:
     import numpy as np
 
     from tuner.space import SearchSpace
 
     try:
-        space = SearchSpace(parameters, restrictions, _known(sweep, {p.name for p in parameters}))
+        space = SearchSpace(parameters, sweep.restrictions, _known(sweep, {p.name for p in parameters}))
         space.sample(1, np.random.default_rng(0))
     except SpaceError as error:
         return error
     return None
+
+
+def _drawn(text: str, parameters: list[Parameter], sweep: Sweep) -> bool:
+    """Return whether random configurations meet this restriction alone."""
+    import numpy as np
+
+    from tuner.space import SearchSpace
+
+    known = _known(sweep, {p.name for p in parameters})
+    alone = SearchSpace(parameters, [text], known)
+    drawn = SearchSpace(parameters, [], known).sample(1000, np.random.default_rng(0))
+    return any(alone.feasible(config) for config in drawn)
 
 
 def _known(sweep: Sweep, parameters: set[str]) -> Callable[[dict[str, Any]], dict[str, float]] | None:
