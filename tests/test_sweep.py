@@ -229,11 +229,11 @@ def test_infeasible_restrictions_are_refused_by_name() -> None:
     assert "$.restrictions[0]" in refusal(small(restrictions=["1 > 2"]))
     assert "$.restrictions[1]" in refusal(small(restrictions=["lr < 1", "lr > 1e-1"]))
     assert "$.restrictions[1]" in refusal(small(restrictions=["lr < 1e-4", "rank > 2 and 1e-3 <= lr"]))
-    keep = small(parameters={"keep": {"vector": 4, "min": 0, "max": 1}, "k": {"min": 1, "max": 9}})
+    keep = small(parameters={"keep": {"vector": 4, "min": 0.0, "max": 1.0}, "k": {"min": 1, "max": 9}})
     assert "$.restrictions[0]" in refusal(keep | {"restrictions": ["sum(keep) > 2 * k + 3"]})
     for possible in ("sum(keep) >= 2 * k", "keep[0] < keep[1]", "k == 9 or keep[0] > 2", "not k > 3", "k ** 2 > 80"):
         load_sweep(keep | {"restrictions": [possible, "k >= 1"]})
-    sampled = load_sweep(keep | {"restrictions": ["k * k < 0"]})
+    sampled = load_sweep(keep | {"restrictions": ["keep[0] * keep[1] - keep[0] ** 2 > 2"]})
     with pytest.raises(SweepError, match=r"\$\.restrictions\[0\]"):
         check_feasible(sampled)
 

@@ -1,8 +1,8 @@
 """Restrictions that no configuration can meet, found by interval arithmetic: exact when it says so, silent otherwise.
 
 Each parameter is the interval of its values; an expression is bounded from below and above by those of its parts. A
-restriction is refuted when the bounds leave no room, such as `lr > 1` where lr is at most 0.01. What the arithmetic does
-not understand has no bounds, and refutes nothing. Sampling finds the rest (`tuner.space`).
+restriction is refuted when the bounds leave no room, such as `lr > 1` where lr is at most 0.01. What the arithmetic
+does not understand has no bounds, and refutes nothing. Sampling finds the rest (`tuner.space`).
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tuner.parameters import Choice as _Choice
-from tuner.parameters import Constant, Float, Int, Parameter, Simplex, Subset, Vector
+from tuner.expressions import parse
+from tuner.parameters import Choice, Constant, Float, Int, Parameter, Simplex, Subset, Vector
 
 Interval = tuple[float, float]
 EVERYTHING: Interval = (-math.inf, math.inf)
@@ -42,13 +42,9 @@ def refuted(restrictions: Sequence[str], parameters: Mapping[str, Parameter]) ->
     """
     bounds = {name: _bounds(parameter) for name, parameter in parameters.items() if parameter.when is None}
     for index, text in enumerate(restrictions):
-        if "`" in text:  # names between backquotes are not Python
-            continue
+        if "`" in text or parse(text).names & (parameters.keys() - bounds.keys()):
+            continue  # names between backquotes are not Python; an inactive parameter lifts the restriction
         tree = ast.parse(text.strip(), mode="eval").body
-        if any(isinstance(node, ast.Name) and node.id not in bounds for node in ast.walk(tree)):
-            names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-            if any(name in parameters for name in names):
-                continue
         if _false(tree, bounds):
             return index
         _narrow(tree, bounds)
@@ -58,8 +54,8 @@ def refuted(restrictions: Sequence[str], parameters: Mapping[str, Parameter]) ->
 def _bounds(parameter: Parameter) -> Bounds:
     if isinstance(parameter, (Float, Int)):
         return float(parameter.low), float(parameter.high)
-    if isinstance(parameter, (_Choice, Constant)):
-        values = parameter.values if isinstance(parameter, _Choice) else (parameter.value,)
+    if isinstance(parameter, (Choice, Constant)):
+        values = parameter.values if isinstance(parameter, Choice) else (parameter.value,)
         numbers = [float(value) for value in values if isinstance(value, (int, float))]
         return (min(numbers), max(numbers)) if numbers and len(numbers) == len(values) else EVERYTHING
     if isinstance(parameter, Vector):
@@ -91,7 +87,7 @@ def _false(node: ast.expr, bounds: Mapping[str, Bounds]) -> bool:
 
 def _never(op: ast.cmpop, a: Interval, b: Interval) -> bool:
     """Return whether the comparison of two numbers within the intervals is always false."""
-    room = _SLACK * max(1.0, *(abs(x) for x in (*a, *b) if math.isfinite(x)))
+    room = _SLACK * max([1.0, *(abs(x) for x in (*a, *b) if math.isfinite(x))])
     if isinstance(op, (ast.Lt, ast.LtE)):
         return a[0] > b[1] + room
     if isinstance(op, (ast.Gt, ast.GtE)):

@@ -99,9 +99,12 @@ def admits(name: str, spec: Mapping[str, Any], value: Any) -> bool:
 
 
 def refute(sweep: Sweep, parameters: Mapping[str, Parameter], findings: Findings) -> None:
-    """Note restrictions that hold for no combination of the few values they read, or that intervals exclude."""
+    """Note what has no value, and restrictions that no combination of few values meets or that intervals exclude."""
     from tuner.refutation import refuted
 
+    for name, parameter in parameters.items():
+        if parameter.when is not None:
+            _try_once(parameter.when, ("parameters", name, "when"), parameters, findings)
     for index, text in enumerate(sweep.restrictions):
         _try_out(text, ("restrictions", index), parameters, findings)
     impossible = None if findings else refuted(sweep.restrictions, parameters)
@@ -113,9 +116,22 @@ def refute(sweep: Sweep, parameters: Mapping[str, Parameter], findings: Findings
         findings.add(("restrictions", impossible), message)
 
 
+def _try_once(text: str, path: Path, parameters: Mapping[str, Parameter], findings: Findings) -> None:
+    """Note values that do not fit the operators, such as `'a' < 3`."""
+    from tuner.expressions import ExpressionError, parse
+
+    try:
+        parse(text).holds({name: parameter.centre() for name, parameter in parameters.items()})
+    except ExpressionError as error:
+        findings.add(path, str(error))
+
+
 def _try_out(text: str, path: Path, parameters: Mapping[str, Parameter], findings: Findings) -> None:
     from tuner.expressions import ExpressionError, parse
 
+    _try_once(text, path, parameters, findings)
+    if findings.under(path):
+        return
     restriction = parse(text)
     read = [parameters[name] for name in sorted(restriction.names) if name in parameters]
     if len(read) < len(restriction.names) or any(p.when is not None or not p.size() <= REFUTABLE for p in read):
@@ -171,8 +187,11 @@ def _drawn(text: str, parameters: list[Parameter], sweep: Sweep) -> bool:
 
     known = _known(sweep, {p.name for p in parameters})
     alone = SearchSpace(parameters, [text], known)
-    drawn = SearchSpace(parameters, [], known).sample(1000, np.random.default_rng(0))
-    return any(alone.feasible(config) for config in drawn)
+    try:
+        drawn = SearchSpace(parameters, [], known).sample(1000, np.random.default_rng(0))
+        return any(alone.feasible(config) for config in drawn)
+    except SpaceError:
+        return False
 
 
 def _known(sweep: Sweep, parameters: set[str]) -> Callable[[dict[str, Any]], dict[str, float]] | None:
