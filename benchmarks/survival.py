@@ -2,7 +2,7 @@
 
     python benchmarks/survival.py [KILLS]
 
-`main` kills the process of `tuner run`, `worker` the process that evaluates a Python objective, `trial` a command. After
+`main` kills the process of `tuner run`, `worker` the one that evaluates a Python objective, `trial` a command. After
 killing the main process the proposals must equal those of an undisturbed run with the same seed.
 """
 
@@ -34,7 +34,7 @@ def main(kills: int) -> None:
             kind = "worker" if target == "worker" else "trial"
             survived, hits = torture(Path(folder), "random", target=kind, kills=kills, trials=trials, command=command)
         failed = sum(trial["state"] == "failed" for trial in survived)
-        print(f"{target:6} random  {hits} kills, {len(survived)} trials, {failed} of them failed; none lost or left behind")
+        print(f"{target:6} random  {hits} kills, {len(survived)} trials, {failed} failed; none lost or left behind")
 
 
 if __name__ == "__main__":

@@ -92,9 +92,10 @@ def test_replay_rebuilds_what_the_sampler_keeps(name: str) -> None:
     with quiet():
         study = kept._mirror.study(lab.history())  # type: ignore[attr-defined]
         rebuilt = fresh._mirror.study(lab.history())  # type: ignore[attr-defined]
-    notes = [key for trial in study.get_trials() for key in trial.system_attrs if "generation" in key]
-    assert len(notes) >= 12
-    assert [t.system_attrs for t in rebuilt.get_trials()] == [t.system_attrs for t in study.get_trials()]
+    noted = [{k: v for k, v in t.system_attrs.items() if "generation" in k} for t in study.get_trials()]
+    assert sum(map(bool, noted)) >= 12
+    assert {next(iter(notes.values())) for notes in noted if notes} >= {0, 1, 2}
+    assert noted == [{k: v for k, v in t.system_attrs.items() if "generation" in k} for t in rebuilt.get_trials()]
 
 
 def test_cmaes_samples_the_columns_it_does_not_search() -> None:
@@ -177,9 +178,9 @@ def test_directions_and_constraints_reach_the_strategy() -> None:
         return x - y, (x - 0.2) ** 2 + y
 
     space = {"x": FloatDistribution(0.0, 1.0, step=0.01), "y": FloatDistribution(0.0, 1.0)}
-    sampler = StrategySampler("gp", options={**GP, "mc_samples": 64}, search_space=space, seed=0)
+    sampler = StrategySampler("gp", options=GP, search_space=space, seed=0)
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
-    study.optimize(curve, n_trials=16)
+    study.optimize(curve, n_trials=14)
     late = [trial.params for trial in study.trials[6:]]
     assert np.mean([params["x"] <= 0.5 for params in late]) >= 0.5
     assert np.mean([params["y"] for params in late]) < 0.2

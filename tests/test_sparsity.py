@@ -160,7 +160,7 @@ def test_splits_are_disjoint_whole_and_stratified() -> None:
 def test_accuracy_is_measured_on_validation_and_test_apart(cache: Path) -> None:
     objective = build(model="mlp", epochs=SHORT["mlp"])
     config = uniform(objective, 0.2)
-    validation, test = objective.evaluate(config, Trial())["accuracy"], objective.test(config)["test_accuracy"]
+    validation, test = objective.evaluate(config, Trial())["accuracy"], objective.test(config)["accuracy"]
     assert round(validation * 359, 6).is_integer()
     assert round(test * 360, 6).is_integer()
 
@@ -169,7 +169,7 @@ def test_accuracy_is_measured_on_validation_and_test_apart(cache: Path) -> None:
 def test_dense_networks_read_digits(cache: Path, model: str) -> None:
     objective = build(model=model)
     assert objective.evaluate(objective.baseline(), Trial())["accuracy"] > 0.96
-    assert objective.test(objective.baseline())["test_accuracy"] > 0.94
+    assert objective.test(objective.baseline())["accuracy"] > 0.94
 
 
 @pytest.mark.parametrize(

@@ -87,14 +87,15 @@ def run(
 
 
 def _test_front(study: Study, observer: Observer) -> None:
-    """Measure the front's members on what the search never saw, once: the objective's own `test(config)`."""
+    """Measure the front and the baseline on what the search never saw, once: the objective's `test(config, seed=)`."""
     test = getattr(objective_of(study.sweep), "test", None)
     if test is None:
         return
-    for record in study.pareto():
+    baseline = [study.read(0)] if study.ledger.baseline is not None else []
+    for record in [*study.pareto(), *baseline]:
         if not any(name.startswith("test.") for name in record.measures):
             try:
-                values = test(record.config)
+                values = test(record.config, seed=record.seed)
             except Exception as error:  # a user's code; the sweep itself is whole
                 observer.note(f"test of trial {record.trial} failed: {type(error).__name__}: {error}")
                 return

@@ -88,9 +88,13 @@ def _false(node: ast.expr, bounds: Mapping[str, Bounds]) -> bool:
 def _never(op: ast.cmpop, a: Interval, b: Interval) -> bool:
     """Return whether the comparison of two numbers within the intervals is always false."""
     room = _SLACK * max([1.0, *(abs(x) for x in (*a, *b) if math.isfinite(x))])
-    if isinstance(op, (ast.Lt, ast.LtE)):
+    if isinstance(op, ast.Lt):
+        return a[0] >= b[1]
+    if isinstance(op, ast.Gt):
+        return a[1] <= b[0]
+    if isinstance(op, ast.LtE):
         return a[0] > b[1] + room
-    if isinstance(op, (ast.Gt, ast.GtE)):
+    if isinstance(op, ast.GtE):
         return a[1] < b[0] - room
     return isinstance(op, ast.Eq) and (a[0] > b[1] + room or a[1] < b[0] - room)
 

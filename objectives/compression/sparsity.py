@@ -75,13 +75,13 @@ class Sparsity:
         return {"accuracy": self._accuracy(config, "validation", trial.seed), **self.known(config)}
 
     def test(self, config: Mapping[str, Any], *, seed: int = 0) -> dict[str, float]:
-        """Return `test_accuracy`. For members of the front at the end of a sweep, never for choosing among them.
+        """Return the test accuracy. For members of the front at the end of a sweep, never for choosing among them.
 
         Args:
             config: A configuration of the space.
             seed: The seed of the trial that measured it, which the `random` criterion needs to repeat its masks.
         """
-        return {"test_accuracy": self._accuracy(config, "test", seed)}
+        return {"accuracy": self._accuracy(config, "test", seed)}
 
     def baseline(self) -> dict[str, Any]:
         """Return the configuration of the dense network."""
