@@ -244,9 +244,8 @@ def _wrong_entries() -> Iterator[tuple[str, str]]:
     ring = {f"p{i}": {"min": 0, "max": 1, "when": f"p{(i + 1) % 50} > 0"} for i in range(50)}
     yield "long-cycle", _text(parameters=ring)
     yield "formula-cycle", _text(metrics={"loss": "minimize", "a": {"formula": "b"}, "b": {"formula": "a"}})
-    for index, metric in enumerate(
-        ({"statistic": "p200"}, {"stdout": "("}, {"stdout": "x"}, {"path": "$.a"}, {"min": 2, "max": 1})
-    ):
+    metrics: list[dict[str, Any]] = [{"statistic": "p200"}, {"stdout": "("}, {"stdout": "x"}, {"path": "$.a"}]
+    for index, metric in enumerate([*metrics, {"min": 2, "max": 1}, {"unit": 3}]):
         yield f"metric-{index}", _text(metrics={"loss": {"goal": "minimize", **metric}})
 
 
