@@ -21,7 +21,7 @@ from torch import Tensor
 
 from tuner.gp.model import Surrogate
 
-MAX_VOLUME_OBJECTIVES = 4
+MAX_VOLUME_OBJECTIVES = 3
 """Beyond, box decompositions are too slow, and Chebyshev scalarisations take over."""
 
 _ETA = 1e-5
@@ -59,7 +59,7 @@ def make_acquisition(
 ) -> tuple[AcquisitionFunction, str]:
     """Return the acquisition function and its name.
 
-    qLogNEI (Ament et al. 2023) for one objective; qLogNEHVI (Daulton et al. 2021; Ament et al. 2023) for two to four;
+    qLogNEI (Ament et al. 2023) for one objective; qLogNEHVI (Daulton et al. 2021; Ament et al. 2023) for two or three;
     qLogNParEGO beyond; the log probability of feasibility while no trial is feasible.
 
     Args:
@@ -100,7 +100,6 @@ def make_acquisition(
             X_pending=X_pending,
             eta=_ETA,
             prune_baseline=True,
-            alpha=0.0 if goal.n_objectives < 4 else 1e-3,
         )
         return volume, "qLogNEHVI"
     scalarised = qLogNParEGO(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _MAX_INITIAL = 20
 _INCUMBENTS = 4
+_MIN_SAMPLES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Options:
             columns plus two, at most 20 and a third of the trial budget, at least 3.
         restarts: Local searches of the acquisition function.
         raw_samples: Draws from the space that they start from.
-        mc_samples: Quasi-Monte-Carlo samples of the posterior.
+        mc_samples: Quasi-Monte-Carlo samples of the posterior; halved for each objective after the first.
         maxiter: Steps of each gradient search.
         max_rows: Most trials a model is fitted to: the best half and the latest.
     """
@@ -131,7 +132,7 @@ class GpSearch:
                 X[torch.from_numpy(data.complete)],
                 X_pending=pending if len(pending) else None,
                 seed=seed,
-                n_samples=options.mc_samples,
+                n_samples=max(options.mc_samples >> (data.n_objectives - 1), _MIN_SAMPLES),
             )
             candidates = Candidates(self._space, data.incumbents(_INCUMBENTS), options.raw_samples, rng)
             for _ in range(n):
