@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import random
 from pathlib import Path
 from typing import Any
 
@@ -567,3 +569,45 @@ def test_an_unknown_dialect_is_named_and_a_native_sweep_passes(tmp_path: Path) -
     native, _, dialect = translate_file(file)
     assert dialect == "wandb"
     assert load_sweep(dump_yaml(native)).budget.trials == 25
+
+
+JUNK: list[Any] = [
+    None,
+    True,
+    0,
+    -1,
+    0.5,
+    1e300,
+    10**30,
+    math.inf,
+    "x",
+    "",
+    [],
+    [1],
+    [[1]],
+    [{}],
+    {},
+    {"a": {"b": 1}},
+    "choice(1",
+]
+
+
+def mutated(value: Any, rng: random.Random) -> Any:
+    """A deep copy with junk in about one place."""
+    if isinstance(value, (dict, list)) and value and rng.random() < 0.9:
+        copy = dict(value) if isinstance(value, dict) else list(value)
+        key = rng.choice(sorted(copy) if isinstance(copy, dict) else range(len(copy)))
+        copy[key] = mutated(copy[key], rng)
+        return copy
+    return rng.choice(JUNK)
+
+
+@pytest.mark.parametrize("text", [WANDB, KATIB, HYDRA, NNI], ids=["wandb", "katib", "hydra", "nni"])
+def test_junk_anywhere_is_translated_or_refused(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "foreign.yaml"
+    rng, data = random.Random(0), read_text(text).data
+    for _ in range(150):
+        changed = mutated(data, rng)
+        file.write_text(dump_yaml(changed if isinstance(changed, dict) else {}), encoding="utf-8")
+        with contextlib.suppress(SweepError):
+            load_sweep(translate_file(file)[0])

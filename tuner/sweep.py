@@ -313,7 +313,7 @@ def _set(data: dict[str, Any], text: str, overrides: dict[KeyPath, str], finding
         findings.add((), f"-S must be key=value, but got {quote(text)}; write for example -S budget.trials=5")
         return
     try:
-        parsed = read_value(value)
+        parsed = sweep_checks.plain({"value": read_value(value)}, option)["value"]
     except SweepError as error:
         findings.add(keys, f"{option}: {error.problems[0].message}")
         return
@@ -359,9 +359,9 @@ def _fix(data: dict[str, Any], text: str, overrides: dict[KeyPath, str], finding
     if not equals or not name:
         findings.add((), f"-P must be name=value, but got {quote(text)}; write for example -P lr=1e-4")
         return
-    path = ("parameters", name)
+    path, option = ("parameters", name), f"-P {text}"
     try:
-        parsed = read_value(value)
+        parsed = sweep_checks.plain({"value": read_value(value)}, option)["value"]
     except SweepError as error:
         findings.add(path, f"-P {text}: {error.problems[0].message}")
         return

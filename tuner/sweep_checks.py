@@ -219,7 +219,7 @@ def check_names(sweep: Sweep, scope: Scope, findings: Findings) -> None:
         path = ("restrictions", index)
         restriction = parsed(text, path, findings)
         if restriction is not None:
-            _known_names(restriction, scope.parameters | scope.known, "parameter", path, scope, findings)
+            findings.extend(path, _strangers(restriction, scope.parameters | scope.known, "parameter", scope))
     for index, text in enumerate(sweep.constraints):
         _constraint(text, ("constraints", index), scope, findings)
     _formulas(sweep, scope, findings)
@@ -229,16 +229,15 @@ def check_names(sweep: Sweep, scope: Scope, findings: Findings) -> None:
                 findings.add(place, unknown(what, name, names))
 
 
-def _known_names(
-    expression: Expression, names: Collection[str], what: str, path: Path, scope: Scope, findings: Findings
-) -> None:
-    if not scope.closed:
-        return
-    for name in sorted(expression.names - set(names)):
+def _strangers(expression: Expression, names: Collection[str], what: str, scope: Scope) -> list[str]:
+    """Return a sentence for every name in the expression that is none of `names`, as far as the scope knows."""
+    sentences = []
+    for name in sorted(expression.names - set(names)) if scope.closed else ():
         if what == "parameter" and name in scope.metrics:
-            findings.add(path, f"{quote(name)} is a metric, not known before the trial; move this to constraints")
+            sentences.append(f"{quote(name)} is a metric, not known before the trial; move this to constraints")
         else:
-            findings.add(path, f"{unknown(what, name, names)} (in {quote(expression.text)})")
+            sentences.append(f"{unknown(what, name, names)} (in {quote(expression.text)})")
+    return sentences
 
 
 def _references(sweep: Sweep, scope: Scope) -> Iterable[tuple[Path, str, Collection[str], str]]:
@@ -263,7 +262,9 @@ def _constraint(text: str, path: Path, scope: Scope, findings: Findings) -> None
         return
     of_baseline = {name for name in constraint.names if name.startswith("baseline.")}
     metrics = scope.metrics | {f"baseline.{name}" for name in scope.metrics}
-    _known_names(constraint, scope.parameters | metrics | {"baseline"}, "metric or parameter", path, scope, findings)
+    findings.extend(
+        path, _strangers(constraint, scope.parameters | metrics | {"baseline"}, "metric or parameter", scope)
+    )
     bare = "baseline" in constraint.names
     if (bare or of_baseline) and not scope.baseline:
         findings.add(path, f"{quote(text)} needs a baseline, but the sweep has none; add baseline: {{...}}")
@@ -288,7 +289,7 @@ def _formulas(sweep: Sweep, scope: Scope, findings: Findings) -> None:
         if formula is None:
             continue
         names = scope.parameters | scope.metrics
-        _known_names(formula, names, "metric or parameter", path, scope, findings)
+        findings.extend(path, _strangers(formula, names, "metric or parameter", scope))
         edges[name] = {n for n in formula.names if n in sweep.metrics}
     for cycle in _cycles(edges):
         findings.add(
@@ -305,7 +306,7 @@ def _conditions(sweep: Sweep, scope: Scope, findings: Findings) -> None:
         path = ("parameters", name, "when")
         condition = parsed(text, path, findings)
         if condition is not None:
-            _known_names(condition, scope.parameters, "parameter", path, scope, findings)
+            findings.extend(path, _strangers(condition, scope.parameters, "parameter", scope))
             edges[name] = {n for n in condition.names if n in sweep.parameters}
     for cycle in _cycles(edges):
         findings.add(

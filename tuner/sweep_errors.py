@@ -104,6 +104,11 @@ class Findings:
         """Note one thing."""
         self.found.append((tuple(path), message))
 
+    def extend(self, path: Sequence[str | int], messages: Iterable[str]) -> None:
+        """Note several things about one place."""
+        for message in messages:
+            self.add(path, message)
+
     def __bool__(self) -> bool:
         return bool(self.found)
 

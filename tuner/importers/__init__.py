@@ -26,6 +26,7 @@ def translate_file(path: Path | str) -> tuple[dict[str, Any], list[str], str]:
         SweepError: The file is none of the dialects, or says something that has no native form.
     """
     from tuner.sweep import Sweep
+    from tuner.sweep_checks import plain
     from tuner.sweep_errors import split
     from tuner.yaml_source import read_text
 
@@ -38,7 +39,7 @@ def translate_file(path: Path | str) -> tuple[dict[str, Any], list[str], str]:
     document = read_text(text, source)
     dialect, translate = _dialect(document.data, source, path)
     try:
-        native, notes = translate(document.data)
+        native, notes = translate(plain(document.data, source))
     except SweepError as error:
         problems = [Problem(p.path, p.message, document.line(split(p.path))) for p in error.problems]
         raise SweepError(problems, source) from None

@@ -90,15 +90,14 @@ def _objective(objective: Any, native: dict[str, Any], findings: Findings) -> di
     if goal not in ("minimize", "maximize"):
         findings.add((*path, "type"), f"must be minimize or maximize, but got {quote(goal)}; choose one")
     metrics: dict[str, dict[str, Any]] = {name: {"goal": goal}}
-    extra = objective.get("additionalMetricNames") or []
-    for other in extra if isinstance(extra, list) else []:
+    for other in _entries(objective.get("additionalMetricNames")):
         metrics.setdefault(str(other), {})
-    for index, entry in enumerate(objective.get("metricStrategies") or []):
+    for index, entry in enumerate(_entries(objective.get("metricStrategies"))):
         place = (*path, "metricStrategies", index)
-        if not isinstance(entry, Mapping) or entry.get("value") not in _STATISTICS:
+        if not isinstance(entry, Mapping) or str(entry.get("value")) not in _STATISTICS:
             findings.add(place, f"must be {{name: ..., value: min, max or latest}}, but got {quote(entry)}; correct it")
-        elif entry.get("name") in metrics and entry["value"] != "latest":
-            metrics[entry["name"]]["statistic"] = _STATISTICS[entry["value"]]
+        elif str(entry.get("name")) in metrics and entry["value"] != "latest":
+            metrics[str(entry["name"])]["statistic"] = _STATISTICS[entry["value"]]
     native["metrics"] = metrics
     target = objective.get("goal")
     return {} if target is None else {name: target}
@@ -108,7 +107,7 @@ def _algorithm(spec: Mapping[str, Any], native: dict[str, Any], notes: list[str]
     algorithm = spec.get("algorithm") or {}
     name = algorithm.get("algorithmName") if isinstance(algorithm, Mapping) else None
     if name is not None:
-        if name not in _METHODS:
+        if not isinstance(name, str) or name not in _METHODS:
             findings.add(("spec", "algorithm", "algorithmName"), unknown("algorithm", str(name), _METHODS))
             return
         native["search"] = {"method": _METHODS[name]}
@@ -117,15 +116,20 @@ def _algorithm(spec: Mapping[str, Any], native: dict[str, Any], notes: list[str]
         if name not in _EXACT:
             with_rule = " with early_stop asha" if "early_stop" in native else ""
             notes.append(f"algorithm {name} becomes search {_METHODS[name]}{with_rule}")
-        for setting in algorithm.get("algorithmSettings") or []:
-            if isinstance(setting, Mapping) and setting.get("name") in ("random_state", "random_seed", "seed"):
-                native["seed"] = _number(setting.get("value"))
+        for setting in _entries(algorithm.get("algorithmSettings")):
+            named = str(setting.get("name")) if isinstance(setting, Mapping) else ""
+            if named in ("random_state", "random_seed", "seed") and str(setting.get("value")).isdecimal():
+                native["seed"] = int(str(setting.get("value"))[:18])
             else:
                 notes.append(f"algorithm setting {quote(setting)} is left out; options of search stand beside method")
     stopping = spec.get("earlyStopping")
     if isinstance(stopping, Mapping):
         native["early_stop"] = {"rule": "asha"}
         notes.append(f"earlyStopping {quote(stopping.get('algorithmName'))} becomes early_stop asha")
+
+
+def _entries(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _parameters(entries: Any, notes: list[str], findings: Findings) -> dict[str, Any]:
@@ -166,12 +170,12 @@ def _parameter(name: str, kind: str, space: Mapping[str, Any], notes: list[str])
     low, high = _number(space["min"]), _number(space["max"])
     step = _number(space["step"]) if "step" in space else None
     distribution = str(space.get("distribution", "uniform"))
-    return _range(name, kind, low, high, step, distribution, notes)
+    if "ormal" in distribution:
+        notes.append(f"{name}: {distribution} becomes a prior in the middle of its range")
+    return _range(kind, low, high, step, distribution)
 
 
-def _range(
-    name: str, kind: str, low: float, high: float, step: float | None, distribution: str, notes: list[str]
-) -> dict[str, Any]:
+def _range(kind: str, low: float, high: float, step: float | None, distribution: str) -> dict[str, Any]:
     logs = {"uniform": False, "logUniform": True, "normal": False, "logNormal": True}
     if distribution not in logs:
         raise ValueError(unknown("distribution", distribution, logs))
@@ -193,7 +197,6 @@ def _range(
     if distribution in ("normal", "logNormal"):
         middle = (low * high) ** 0.5 if logs[distribution] else (low + high) / 2
         entry = dist.with_prior(entry, middle)
-        notes.append(f"{name}: {distribution} becomes a prior in the middle of its range")
     return entry
 
 
@@ -216,15 +219,13 @@ def _command(spec: Mapping[str, Any], notes: list[str]) -> list[str]:
     template = template if isinstance(template, Mapping) else {}
     listed = template.get("trialParameters")
     references = {
-        str(entry.get("name")): str(entry.get("reference"))
-        for entry in (listed if isinstance(listed, list) else [])
-        if isinstance(entry, Mapping)
+        str(entry.get("name")): str(entry.get("reference")) for entry in _entries(listed) if isinstance(entry, Mapping)
     }
     container = _container(template.get("trialSpec"), template.get("primaryContainerName"))
     if container is None:
         notes.append('trialTemplate has no command; write it: command: [python, train.py, "${args}"]')
         return ["python", "train.py", "${args}"]
-    words = [str(word) for key in ("command", "args") for word in container.get(key) or []]
+    words = [str(word) for key in ("command", "args") for word in _entries(container.get(key))]
     if "image" in container:
         notes.append(f"the container image {quote(container['image'])} is not used: the command runs on this machine")
     return [_TRIAL_PARAMETER.sub(lambda match: f"${{{references.get(match[1], match[1])}}}", word) for word in words]

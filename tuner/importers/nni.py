@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def translate(data: Mapping[str, Any], *, folder: Path | None = None) -> tuple[d
         native |= {"command": ["python", "trial.py", "${args}"], "metrics": {"default": {"goal": "maximize"}}}
         notes.append("a search space says neither the command nor the metric; correct `command` and `metrics`")
     if isinstance(space, Mapping):
-        _space(space, path, "", None, native["parameters"], notes, findings)
+        _Space(native["parameters"], notes, findings).read(space, path)
     elif space is not None:
         findings.add(path, f"must be a mapping of parameters, but got {quote(space)}; correct it")
     findings.raise_if_any()
@@ -181,56 +182,41 @@ def _algorithms(config: Mapping[str, Any], native: dict[str, Any], notes: list[s
 # ---- the search space
 
 
-def _space(
-    space: Mapping[str, Any],
-    path: KeyPath,
-    prefix: str,
-    when: str | None,
-    parameters: dict[str, Any],
-    notes: list[str],
-    findings: Findings,
-) -> None:
-    for key, entry in space.items():
-        if key == "_name":
-            continue
-        name, place = prefix + key, (*path, key)
-        if not isinstance(entry, Mapping) or "_type" not in entry:
-            entry = {"_type": "choice", "_value": [entry]}
-        kind, value = entry["_type"], entry.get("_value")
-        try:
-            if kind == "choice" and isinstance(value, list) and any(isinstance(v, Mapping) for v in value):
-                _nested(value, place, name, when, parameters, notes, findings)
+@dataclass(frozen=True, slots=True)
+class _Space:
+    """Collects the parameters of a search space."""
+
+    parameters: dict[str, Any]
+    notes: list[str]
+    findings: Findings
+
+    def read(self, space: Mapping[str, Any], path: KeyPath, prefix: str = "", when: str | None = None) -> None:
+        """Take in every parameter, called `prefix` + its name and active under `when`."""
+        for key, entry in space.items():
+            if key == "_name":
                 continue
-            parameters[name] = _entry(name, kind, value, notes)
-        except (ValueError, OverflowError) as error:
-            findings.add((*place, "_value"), str(error))
-            continue
-        if when is not None:
-            parameters[name]["when"] = when
+            name, place = prefix + key, (*path, key)
+            plain = not isinstance(entry, Mapping) or "_type" not in entry
+            kind, value = ("choice", [entry]) if plain else (entry["_type"], entry.get("_value"))
+            if kind == "choice" and isinstance(value, list) and any(isinstance(v, Mapping) for v in value):
+                self.nested(value, place, name, when)
+                continue
+            try:
+                native = _entry(name, kind, value, self.notes)
+            except (ValueError, OverflowError) as error:
+                self.findings.add((*place, "_value"), str(error))
+                continue
+            self.parameters[name] = native if when is None else {**native, "when": when}
 
-
-def _nested(
-    branches: list[Any],
-    path: KeyPath,
-    name: str,
-    when: str | None,
-    parameters: dict[str, Any],
-    notes: list[str],
-    findings: Findings,
-) -> None:
-    """Turn `[{_name: a, x: ...}, {_name: b}]` into a choice of names and parameters `name.a.x` with conditions."""
-    labels = [
-        str(branch.get("_name", index)) if isinstance(branch, Mapping) else branch
-        for index, branch in enumerate(branches)
-    ]
-    parameters[name] = {"values": labels, **({} if when is None else {"when": when})}
-    for index, (label, branch) in enumerate(zip(labels, branches, strict=True)):
-        if isinstance(branch, Mapping):
-            condition = f"{_reference(name)} == {_literal(label)}"
-            inside = {key: entry for key, entry in branch.items() if key != "_name"}
-            place = (*path, "_value", index)
-            _space(inside, place, f"{name}.{label}.", condition, parameters, notes, findings)
-    notes.append(f"{name}: nested choices become parameters {name}.<choice>.<name>, active with their choice")
+    def nested(self, branches: list[Any], path: KeyPath, name: str, when: str | None) -> None:
+        """Turn `[{_name: a, x: ...}, {_name: b}]` into a choice of names, and parameters `name.a.x` with conditions."""
+        labels = [str(b.get("_name", i)) if isinstance(b, Mapping) else b for i, b in enumerate(branches)]
+        self.parameters[name] = {"values": labels, **({} if when is None else {"when": when})}
+        for index, (label, branch) in enumerate(zip(labels, branches, strict=True)):
+            if isinstance(branch, Mapping):
+                condition = f"{_reference(name)} == {_literal(label)}"
+                self.read(branch, (*path, "_value", index), f"{name}.{label}.", condition)
+        self.notes.append(f"{name}: nested choices become parameters {name}.<choice>.<name>, active with their choice")
 
 
 def _reference(name: str) -> str:

@@ -188,7 +188,7 @@ def _early_stop(t: _Translation) -> None:
     for key, value in rule.items():
         if key not in known:
             t.findings.add((*path, key), unknown("key", str(key), known))
-        elif key not in ("type", "strict") and not (_is_number(value) and value >= (0 if key == "s" else 1)):
+        elif key not in ("type", "strict") and not (_is_number(value) and (0 if key == "s" else 1) <= value < 1e15):
             t.findings.add((*path, key), f"must be a number of at least 1, but got {quote(value)}; correct it")
             return
     eta = max(2, round(rule.get("eta", 3)))
