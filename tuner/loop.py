@@ -28,7 +28,7 @@ from tuner.observer import Observer, Silent
 from tuner.randomness import trial_seed
 from tuner.runners.protocol import Event, Finished, Job, Reported, Runner
 from tuner.study import Study
-from tuner.sweep import Sweep, load_sweep
+from tuner.sweep import Sweep, check_feasible, load_sweep
 from tuner.trial import Outcome, Proposal
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def run(
     from tuner.sessions import open_or_create
 
     loaded = load_sweep(sweep if isinstance(sweep, (Sweep, str, Path)) else dict(sweep))
+    check_feasible(loaded)
     watcher = observer or Silent()
     study = open_or_create(loaded, dir, new=new, adopt=adopt)
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tuner.errors import UsageError
 from tuner.report.tables import cell
 from tuner.study import Study
-from tuner.sweep import dump_yaml, load_sweep
+from tuner.sweep import check_feasible, dump_yaml, load_sweep
 
 if TYPE_CHECKING:
     from tuner.problem import Problem
@@ -31,6 +31,7 @@ def preview(sweep: Path, *, params: Sequence[str], sets: Sequence[str], suggesti
         SweepError: The sweep is wrong.
     """
     loaded = load_sweep(sweep, params=params, sets=sets)
+    check_feasible(loaded)
     with Study.create(loaded) as study:
         study.check_strategy()
         lines = [*_facts(study.problem, loaded), *(f"note: {note}" for note in loaded.notes)]

@@ -156,6 +156,12 @@ def make_problem(sweep: Sweep, objective: Any = None, *, slots: int = 1, reading
         SweepError: The sweep and the objective do not fit together.
     """
     metrics = _metrics(sweep, objective)
+    if objective is not None and hasattr(objective, "space"):
+        own = list(objective.known(objective.space.centre())) if hasattr(objective, "known") else []
+        names = [metric.name for metric in metrics]
+        sweep.check_names(
+            parameters=objective.space.names, metrics=names, known=own, baseline=hasattr(objective, "baseline")
+        )
     composites, own_formulas = _formulas(metrics, _parameter_names(sweep, objective))
     known = _known(objective, own_formulas)
     known_names = _known_names(metrics, own_formulas, objective)
@@ -240,14 +246,19 @@ def _constraints(sweep: Sweep, metrics: Sequence[Metric]) -> tuple[Constraint, .
     texts = list(sweep.constraints)
     for metric in metrics:
         if metric.max is not None:
-            texts.append(f"{metric.name} <= {metric.max!r}")
+            texts.append(f"{_quoted(metric.name)} <= {metric.max!r}")
         if metric.min is not None:
-            texts.append(f"{metric.name} >= {metric.min!r}")
+            texts.append(f"{_quoted(metric.name)} >= {metric.min!r}")
     names = {metric.name for metric in metrics} | set(FREE_METRICS)
-    return tuple(_constraint(text, names) for text in texts)
+    return tuple(_constraint(text, names, sweep.source) for text in texts)
 
 
-def _constraint(text: str, metric_names: set[str]) -> Constraint:
+def _quoted(name: str) -> str:
+    """A metric's name as an expression reads it: in backquotes when it is no identifier, such as `val/loss`."""
+    return name if all(part.isidentifier() for part in name.split(".")) else f"`{name}`"
+
+
+def _constraint(text: str, metric_names: set[str], source: str) -> Constraint:
     expression = expressions.parse(text)
     of_baseline = {n.removeprefix("baseline.") for n in expression.names if n.startswith("baseline.")}
     read = frozenset((expression.names & metric_names) | (of_baseline & metric_names))
@@ -258,7 +269,7 @@ def _constraint(text: str, metric_names: set[str]) -> Constraint:
             f"a bare `baseline` must stand beside exactly one metric, but {text!r} has {len(read)}; "
             "write `baseline.<metric>`",
         )
-        raise SweepError([fault])
+        raise SweepError([fault], source)
     return Constraint(text=text, expression=expression, metrics=read, needs_baseline=needs_baseline)
 
 
