@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import math
 import pickle
 import time
@@ -196,10 +197,24 @@ def test_any_text_is_an_expression_or_an_expression_error(text: str) -> None:
         expression = parse(text)
     except ExpressionError:
         return
-    try:
+    with contextlib.suppress(ExpressionError):
         expression.evaluate({"a": 1, "b": 2})
-    except ExpressionError:
-        pass
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "value"),
+    [
+        ("x == a * b", "x", 12),
+        ("a + b == x", "x", 7),
+        ("x == x * 1", None, 0),
+        ("x <= a", None, 0),
+        ("a + b == 7", None, 0),
+    ],
+)
+def test_equations_are_solved_for_a_name(text: str, name: str | None, value: int) -> None:
+    equation = parse(text).equation()
+    assert (equation[0] if equation else None) == name
+    assert equation is None or equation[1].evaluate(ENV) == value
 
 
 def test_equality_and_pickling() -> None:

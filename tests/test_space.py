@@ -200,7 +200,9 @@ def test_enumeration_is_refused_where_it_cannot_end() -> None:
 
 def test_digest_is_stable_and_sensitive() -> None:
     base = peft()
-    code = "from tuner.space import SearchSpace; import json, sys; print(SearchSpace.from_dict(json.load(sys.stdin)).digest())"
+    code = (
+        "import json, sys; from tuner.space import SearchSpace as S; print(S.from_dict(json.load(sys.stdin)).digest())"
+    )
     for seed in ("0", "1"):
         done = subprocess.run(
             [sys.executable, "-c", code],
@@ -271,7 +273,7 @@ def test_rejection_is_uniform_over_the_feasible_set() -> None:
 
 def test_listed_feasible_sets_are_sampled_by_their_mass() -> None:
     """A fraction of 1e-4 of a small space, log-uniform: one chi-square test at six sigma, false alarm 1e-9."""
-    space = SearchSpace([Int(x, 1, 50, log=True) for x in "abc"], ["a * b * c == 49", "a + b + c < 60"])
+    space = SearchSpace([Int(x, 1, 50, log=True) for x in "abc"], ["a * b * c == 2401"])
     members = list(space.enumerate())
     mass = [math.exp(sum(space[n].log_mass(v) for n, v in c.items())) for c in members]
     counts = Counter(space.key(c) for c in space.sample(2000, np.random.default_rng(0)))
@@ -306,7 +308,7 @@ def test_products_among_log_integers_are_sampled_by_their_mass() -> None:
 def test_narrow_bands_on_floats_are_sampled_uniformly() -> None:
     """A fraction of 2e-5: three Kolmogorov-Smirnov tests with a fixed seed, at the level 1e-6."""
     space = SearchSpace([Float("x", 0, 1), Float("y", 0, 1), Int("z", 0, 999)], ["abs(x - y) <= 1e-5"])
-    configs = space.sample(600, np.random.default_rng(0))
+    configs = space.sample(300, np.random.default_rng(0))
     assert all(space.contains(config) for config in configs)
     assert kolmogorov([c["x"] for c in configs]) < 2.7
     assert kolmogorov([(c["x"] - c["y"]) * 5e4 + 0.5 for c in configs]) < 2.7
@@ -334,7 +336,7 @@ def test_parts_of_a_feasible_set_get_their_share() -> None:
     ("parameters", "restrictions"),
     [
         ([Int(x, 1, 1000) for x in "abcd"], ["a * b * c * d <= 2000"]),
-        ([Choice("a", tuple(range(50)), ordered=True), Int("b", 0, 50), Int("c", 0, 5000)], ["a * b == c", "a > 2"]),
+        ([Choice("a", tuple(range(50)), ordered=True), Int("b", 1, 50), Int("c", 0, 5000)], ["a * b == c", "a > 2"]),
         ([Vector("v", 8, 0, 1, monotone="decreasing")], ["abs(sum(v) - 1) <= 1e-4"]),
         ([Simplex("m", ("a", "b", "c", "d"), total=400)], ["m['a'] == 3 * m['b']", "m['c'] == m['d']"]),
         ([Subset("s", tuple("abcdefghijklmnopqrst")), Int("r", 1, 256)], ["count(s) * r == 96", "'a' in s"]),
@@ -366,8 +368,8 @@ def test_sampling_depends_on_the_generator_alone() -> None:
     ("parameters", "restrictions", "words"),
     [
         (
-            [Int(x, 0, 100) for x in "abcde"],
-            ["a + b + c + d + e == -1", "a > 3"],
+            [Int(x, 0, 100) for x in "abcd"],
+            ["a + b + c + d == -1", "a > 3"],
             '0 of 20,000 .* "a .* == -1" holds in 0.0%',
         ),
         ([Int(x, 0, 20) for x in "abc"], ["a * b * c == 23"], "none of all 9,261 configurations"),
@@ -384,14 +386,14 @@ def test_nothing_feasible_is_said_with_the_estimated_fraction(
 
 
 def test_priors_pull_samples_even_under_rare_restrictions() -> None:
-    """Means over 200 samples: free 0.5, believed near 0.1; ten standard errors apart."""
+    """Means over 60 samples: free 0.5 +- 0.04, believed 0.15 +- 0.02."""
     parameters = [Float("x", 0, 1, prior=Prior(0.1, "high")), Int("a", 0, 1000), Int("b", 0, 1000)]
     for restrictions in ([], ["a < b"], ["a + b == 7"]):
         space = SearchSpace(parameters, restrictions)
-        configs = space.sample(200, np.random.default_rng(0), prior=True)
+        configs = space.sample(60, np.random.default_rng(0), prior=True)
         assert all(space.contains(config) for config in configs)
         assert np.mean([c["x"] for c in configs]) < 0.25
-        assert np.mean([c["x"] for c in space.sample(200, np.random.default_rng(0))]) > 0.35
+        assert np.mean([c["x"] for c in space.sample(60, np.random.default_rng(0))]) > 0.35
 
 
 def test_importing_the_space_loads_numpy_alone() -> None:

@@ -9,12 +9,14 @@ active parameters are drawn from their base measure, which keeps the ratio at on
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tuner.axis import Continuous, Number, Stepped
+from tuner.errors import SpaceError
+from tuner.expressions import Expression
 from tuner.parameters import Constant, Float, Int, Parameter
 
 if TYPE_CHECKING:
@@ -53,6 +55,9 @@ class Chain:
             moves.append(self._slide_grids)
         if len(self._wholes) > 1:
             moves.append(self._rescale)
+        self._equations = tuple(_solvable(space))
+        if self._equations:
+            moves.append(self._solve)
         if self._listed and len(self._free) > 1:
             moves.append(self._block)
         self._moves = tuple(moves)
@@ -182,6 +187,23 @@ class Chain:
         other = self.replaced(config, values, rng)
         return other if other is not None and self._admits(other) else config
 
+    def _solve(self, config: Config, rng: np.random.Generator) -> Config:
+        """One parameter changed, and another set to what an equation says it must be then (Metropolis)."""
+        solved, expression, names = self._equations[int(rng.integers(len(self._equations)))]
+        moving = self._space[names[int(rng.integers(len(names)))]]
+        if moving.name not in config or solved.name not in config:
+            return config
+        changed = {**config, moving.name: moving.jump(config[moving.name], rng)}
+        try:
+            value = solved.normalise(expression.evaluate(changed))
+        except SpaceError:
+            return config
+        gain = solved.log_mass(value) - solved.log_mass(config[solved.name])
+        if math.log(1.0 - float(rng.random())) > gain:
+            return config
+        other = self.replaced(config, {moving.name: changed[moving.name], solved.name: value}, rng)
+        return other if other is not None and self._admits(other) else config
+
     def _block(self, config: Config, rng: np.random.Generator) -> Config:
         """One parameter changed, another redrawn from all its values that are feasible then (Metropolis-Hastings)."""
         listed = self._listed[int(rng.integers(len(self._listed)))]
@@ -217,6 +239,18 @@ class Chain:
             if other is not None and self._admits(other):
                 found.append((dict(other), math.exp(listed.log_mass(value))))
         return found
+
+
+def _solvable(space: SearchSpace) -> Iterator[tuple[Parameter, Expression, tuple[str, ...]]]:
+    """The restrictions `name == ...` over parameters, where `name` is a number on a grid that the other side gives."""
+    for restriction in space.restrictions:
+        equation = restriction.equation()
+        if equation is None or not restriction.names <= set(space.names):
+            continue
+        solved, expression = space[equation[0]], equation[1]
+        names = tuple(sorted(n for n in expression.names if not isinstance(space[n], Constant)))
+        if names and isinstance(solved, (Float, Int)) and isinstance(solved.axis, Stepped):
+            yield solved, expression, names
 
 
 def _ratio(rng: np.random.Generator) -> tuple[float, float]:

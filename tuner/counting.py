@@ -27,7 +27,7 @@ def size(space: SearchSpace) -> float:
     total = 1
     for group in _groups(space):
         count = _count(group)
-        if math.isinf(count):
+        if count == math.inf:
             return math.inf
         total *= int(count)
     try:
@@ -59,7 +59,7 @@ def _count(group: Plan) -> float:
     """The number of joint values of one group."""
     named = {name for _, _, condition in group if condition is not None for name in condition.names}
     controllers = [entry for entry in group if entry[0] in named]
-    if any(condition is None and math.isinf(parameter.size()) for _, parameter, condition in group):
+    if any(condition is None and parameter.size() == math.inf for _, parameter, condition in group):
         return math.inf
     combinations = math.prod(parameter.size() if parameter.size() < math.inf else 1 for _, parameter, _ in controllers)
     if combinations > MAX_COMBINATIONS:
@@ -67,7 +67,7 @@ def _count(group: Plan) -> float:
     total = 0
     for config in _assignments(controllers, 0, {}):
         count = _leaves(group, named, config)
-        if math.isinf(count):
+        if count == math.inf:
             return math.inf
         total += int(count)
     return total
@@ -82,7 +82,7 @@ def _assignments(controllers: Plan, start: int, config: dict[str, Any]) -> Itera
     if condition is not None and not condition.holds(config):
         yield from _assignments(controllers, start + 1, config)
         return
-    values = [parameter.centre()] if math.isinf(parameter.size()) else parameter.members()
+    values = [parameter.centre()] if parameter.size() == math.inf else parameter.members()
     for value in values:
         yield from _assignments(controllers, start + 1, {**config, name: value})
 
@@ -94,7 +94,7 @@ def _leaves(group: Plan, named: set[str], config: Mapping[str, Any]) -> float:
         active = name in config if name in named else condition is None or condition.holds(config)
         if not active:
             continue
-        if math.isinf(parameter.size()):
+        if parameter.size() == math.inf:
             return math.inf
         if name not in named:
             count *= int(parameter.size())
@@ -111,7 +111,7 @@ def _estimated(group: Plan) -> float:
         for name, parameter, condition in group:
             if condition is not None and not condition.holds(config):
                 continue
-            if math.isinf(parameter.size()):
+            if parameter.size() == math.inf:
                 return math.inf
             config[name] = parameter.sample(rng)
             log_inverse += math.log(parameter.size())

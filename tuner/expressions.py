@@ -102,6 +102,24 @@ class Expression:
             raise self._no_value(error) from None
         return margin if margin == margin else -math.inf
 
+    def equation(self) -> tuple[str, Expression] | None:
+        """The name and the other side of `name == ...`, when the whole expression is that; None otherwise."""
+        source, quoted = _unquote(re.sub(r"[\r\n\t]", " ", self.text))
+        tree = ast.parse(source, mode="eval").body
+        if not (isinstance(tree, ast.Compare) and len(tree.ops) == 1 and isinstance(tree.ops[0], ast.Eq)):
+            return None
+        sides = [tree.left, tree.comparators[0]]
+        for side, other in (sides, reversed(sides)):
+            compiler = _Compiler(self.text, source, quoted)
+            if isinstance(side, (ast.Name, ast.Attribute)):
+                compiler.value(side)
+                (name,) = compiler.names
+                compiler.names.clear()
+                value, margin = compiler.value(other), compiler.margin(other, False)
+                if name not in compiler.names:
+                    return name, Expression(self.text, frozenset(compiler.names), value, margin)
+        return None
+
     def _missing(self, missing: _MissingNameError, env: Mapping[str, Any]) -> ExpressionError:
         known = ", ".join(sorted(map(str, env))) or "none"
         return ExpressionError(f'every name in "{self.text}" needs a value, but "{missing}" has none; known: {known}')

@@ -36,6 +36,7 @@ ENOUGH = 20
 MAX_LISTED = 200_000
 N_STARTS = 16
 N_POOL = 128
+N_NEAR = 8
 EVALUATIONS = 2000
 CANDIDATES = 16
 """Configurations from which one is chosen by its prior density, where the prior cannot be sampled directly."""
@@ -203,7 +204,7 @@ def _advice(space: SearchSpace) -> str:
     rates = ", ".join(f'"{space.restrictions[i]}" holds in {held[i] / n:.1%}' for i in order)
     hint = ""
     for restriction in space.restrictions:
-        loose = [name for name in restriction.names if name in space.names and math.isinf(space[name].size())]
+        loose = [name for name in restriction.names if name in space.names and space[name].size() == math.inf]
         if "==" in restriction.text and loose:
             hint = (
                 f'; "{loose[0]}" is continuous and meets an equality by chance only: give it a step, leave it out and '
@@ -229,7 +230,10 @@ def fill(space: SearchSpace, fixed: Mapping[str, Any]) -> Config | None:
 
 
 def near(space: SearchSpace, config: Config, rng: np.random.Generator) -> list[Config]:
-    """Feasible configurations a few moves of the chain away from a feasible one, none when it is not."""
+    """Feasible configurations a few moves of the chain away from a feasible one, none when it is not.
+
+    Where no move leads anywhere, the nearest of those that sampling knows.
+    """
     if not space.feasible(config):
         return []
     chain = Chain(space, space.feasible)
@@ -240,16 +244,25 @@ def near(space: SearchSpace, config: Config, rng: np.random.Generator) -> list[C
             other = chain.advance(other, rng, 1)
             found.setdefault(space.key(other), other)
     found.pop(space.key(config), None)
+    if not found:
+        ways = space.ways
+        others = [other for other in ways.pool if space.key(other) != space.key(config)]
+        return copy.deepcopy(_nearest(space, config, others)[:N_NEAR])
     return copy.deepcopy(list(found.values()))
+
+
+def _nearest(space: SearchSpace, config: Config, others: list[Config]) -> list[Config]:
+    """The others by distance in the unit cube."""
+    x, _ = space.encoding.encode(config)
+    X, _ = space.encoding.encode_many(others)
+    return [others[i] for i in np.argsort(((X - x) ** 2).sum(axis=1), kind="stable")]
 
 
 def nearest_feasible(space: SearchSpace, config: Config) -> Config:
     """Of 64 samples the nearest to `config` in the unit cube, with as many of `config`'s values as stay feasible."""
     rng = np.random.default_rng(0)
     found = space.sample(64, rng)
-    x, _ = space.encoding.encode(config)
-    X, _ = space.encoding.encode_many(found)
-    best = found[int(np.argmin(((X - x) ** 2).sum(axis=1)))]
+    best = _nearest(space, config, found)[0]
     for name in space.names:
         if name in best and name in config:
             other = space.changed(best, {name: config[name]}, rng)

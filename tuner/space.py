@@ -234,7 +234,7 @@ class SearchSpace:
         """
         size = self.size()
         if math.isinf(size):
-            name = next(p.name for p in self.parameters if math.isinf(p.size()))
+            name = next(p.name for p in self.parameters if p.size() == math.inf)
             raise SpaceError(f'only a finite space can be enumerated, but "{name}" is continuous; give it a step')
         if size > limit:
             raise SpaceError(f"at most {limit:,} configurations can be enumerated, but the space has {size:.4g}")
@@ -359,7 +359,7 @@ class SearchSpace:
         """Feasible configurations one change away, without duplicates and without `config` itself.
 
         Parameters that the change activates get random values, those it deactivates are dropped. Where no single
-        change is feasible (`a + b == 7`), small steps along the feasible set.
+        change is feasible (`a + b == 7`), small steps along the feasible set, or the nearest known members of it.
         """
         found: dict[bytes, Config] = {}
         own = self.key(config)

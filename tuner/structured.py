@@ -152,7 +152,7 @@ class Subset(Items):
         m, most = len(self.items), self._most
         if self.min_size == 0 and most == m:
             return [item for item, bit in zip(self.items, rng.random(m).tolist(), strict=True) if bit >= 0.5]
-        ticket = float(rng.random()) * float(self.size())
+        ticket = int(rng.integers(2**62)) * int(self.size()) >> 62
         size = self.min_size
         while size < most and ticket >= math.comb(m, size):
             ticket -= math.comb(m, size)
