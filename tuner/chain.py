@@ -195,6 +195,9 @@ class Chain:
             return config
         changed = {**config, moving.name: moving.jump(config[moving.name], rng)}
         try:
+            # From where the equation does not hold there is no way back, so nothing moves.
+            if solved.normalise(expression.evaluate(config)) != config[solved.name]:
+                return config
             value = solved.normalise(expression.evaluate(changed))
         except SpaceError:
             return config
