@@ -93,7 +93,7 @@ def init(
 ) -> None:
     """Write a first sweep and the script it runs. Example: tuner init my-sweep"""
     with _errors():
-        from tuner.scaffold import write_first_sweep
+        from tuner.verbs.scaffold import write_first_sweep
 
         for file in write_first_sweep(directory, force=force):
             print(file)
@@ -108,7 +108,7 @@ def validate(
 ) -> None:
     """Check a sweep file; print what it means. Example: tuner validate sweep.yaml"""
     with _errors():
-        from tuner.preview import preview, sampled_metrics
+        from tuner.verbs.preview import preview, sampled_metrics
 
         print(preview(sweep, params=param or (), sets=set_ or (), suggestions=0))
         if sample_output is not None:
@@ -133,7 +133,7 @@ def run(
     """Run a sweep, or continue it, and print its Pareto front. Example: tuner run sweep.yaml -S budget.trials=20"""
     sets = [*(set_ or []), *([f"parallel={parallel}"] if parallel else [])]
     with _errors():
-        from tuner.preview import preview
+        from tuner.verbs.preview import preview
 
         if dry_run:
             print(preview(sweep, params=param or (), sets=sets, suggestions=3))
@@ -279,7 +279,7 @@ def stop(
 ) -> None:
     """Ask a running sweep to end; running trials may finish. Example: tuner stop digits"""
     with _errors():
-        from tuner.requests import request_stop
+        from tuner.verbs.requests import request_stop
 
         print(request_stop(study, now=now))
 
@@ -292,7 +292,7 @@ def retry(
 ) -> None:
     """Have failed trials tried again. Example: tuner retry digits --failed"""
     with _errors():
-        from tuner.requests import request_retry
+        from tuner.verbs.requests import request_retry
 
         print(request_retry(study, trials or [], failed=failed))
 
@@ -304,7 +304,7 @@ def enqueue(
 ) -> None:
     """Have a configuration tried next. Example: tuner enqueue digits lr=1e-4 rank=8"""
     with _errors():
-        from tuner.requests import request_enqueue
+        from tuner.verbs.requests import request_enqueue
 
         print(request_enqueue(study, params))
 
@@ -318,7 +318,7 @@ def ask(
 ) -> None:
     """The next configurations, to evaluate elsewhere. Example: tuner ask digits --json"""
     with _errors():
-        from tuner.requests import ask_proposals
+        from tuner.verbs.requests import ask_proposals
 
         print(ask_proposals(study, n, lease, json=json))
 
@@ -334,7 +334,7 @@ def tell(
 ) -> None:
     """The result of an asked configuration. Example: tuner tell digits 3 accuracy=0.9 params_m=1.2"""
     with _errors():
-        from tuner.requests import tell_result
+        from tuner.verbs.requests import tell_result
 
         print(tell_result(study, trial, metrics or [], failed=failed, message=message, attempt=attempt))
 
@@ -350,7 +350,7 @@ def export(
 ) -> None:
     """Write a study's trials for other tools. Example: tuner export digits --to optuna -o sqlite:///optuna.db"""
     with _reading(study) as opened:
-        from tuner.exporting import export_study
+        from tuner.verbs.exporting import export_study
 
         print(export_study(opened, to, output))
 
@@ -365,7 +365,7 @@ def import_(
 ) -> None:
     """Translate a foreign sweep, or take in measured trials. Example: tuner import katib.yaml -o sweep.yaml"""
     with _errors():
-        from tuner.importing import import_file
+        from tuner.verbs.importing import import_file
 
         print(import_file(source, study=study, output=output))
 
@@ -385,7 +385,7 @@ def schema(json: JsonOption = True) -> None:
 def doctor(json: JsonOption = False) -> None:
     """What this machine has, and what would go wrong. Example: tuner doctor"""
     with _errors():
-        from tuner.doctor import examine, report_text
+        from tuner.verbs.doctor import examine, report_text
 
         findings = examine()
         print(report_text(findings, json=json))

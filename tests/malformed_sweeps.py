@@ -13,7 +13,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from tuner.yaml_source import dump_yaml
+from tuner.sweeps.yaml_source import dump_yaml
 
 MARKER = "malformed-sweep-ran-code"
 _CODE = f"__import__('os').system('touch {MARKER}')"

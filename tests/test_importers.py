@@ -15,7 +15,7 @@ from tuner.importers import hydra, katib, nni, translate_file, wandb
 from tuner.importers.hydra_grammar import parse_override
 from tuner.parameters import from_dict
 from tuner.sweep import dump_yaml, load_sweep
-from tuner.yaml_source import read_text
+from tuner.sweeps.yaml_source import read_text
 
 # ---- W&B
 

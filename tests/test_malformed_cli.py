@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tuner.cli import app
 from typer.testing import CliRunner
 
 from tests.malformed_sweeps import MARKER, malformed_sweeps
-from tuner.cli import app
 
 SWEEPS = malformed_sweeps()
 

@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 from tests.strategy_problems import Lab, all_kinds, build, conditional, make_problem, numeric, restricted
 from tuner.errors import UsageError
 from tuner.optuna import StrategySampler
-from tuner.optuna_mirror import AddedMirror, Axis, ReplayedMirror, optuna_constraint, our_margin, quiet
+from tuner.optuna.mirror import AddedMirror, Axis, ReplayedMirror, optuna_constraint, our_margin, quiet
 from tuner.space import SearchSpace
 
 

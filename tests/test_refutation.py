@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuner.parameters import Bool, Choice, Constant, Float, Int, Parameter, Simplex, Subset, Vector
-from tuner.refutation import refuted
 from tuner.space import SearchSpace
+from tuner.sweeps.refutation import refuted
 
 PARAMETERS: dict[str, Parameter] = {
     parameter.name: parameter

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tuner.errors import SweepError
 from tuner.sweep import Sweep, check_feasible, dump_yaml, json_schema, load_sweep
-from tuner.yaml_source import MAX_DEPTH, MAX_NODES, read_text, read_value
+from tuner.sweeps.yaml_source import MAX_DEPTH, MAX_NODES, read_text, read_value
 
 FULL = """\
 name: lora-layout

@@ -1,6 +1,6 @@
 """Sweep: what a sweep file says, checked, and its loading with `-P` and `-S` overrides.
 
-    text ─ yaml_source ─► plain data ─ -S ─ importers.wandb ─ -P ─► sections (pydantic) ─ sweep_checks ─► Sweep
+    text ─ yaml_source ─► plain data ─ -S ─ importers.wandb ─ -P ─► sections (pydantic) ─ checks ─► Sweep
 
 Everything wrong is told at once, each with its path and line, by `SweepError`; loading runs nothing and imports no
 user code.
@@ -18,11 +18,11 @@ from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, Field, PrivateAttr, ValidationError
 
-from tuner import sweep_checks, sweep_parameters
 from tuner.errors import Problem, SweepError
-from tuner.sweep_errors import Findings, nearest, quote, render, sentence, split
-from tuner.sweep_errors import Path as KeyPath
-from tuner.sweep_sections import (
+from tuner.sweeps import checks, declarations
+from tuner.sweeps.findings import Findings, nearest, quote, render, sentence, split
+from tuner.sweeps.findings import Path as KeyPath
+from tuner.sweeps.sections import (
     Budget,
     Command,
     Configs,
@@ -39,7 +39,7 @@ from tuner.sweep_sections import (
     Text,
     Texts,
 )
-from tuner.yaml_source import Document, dump_yaml, read_text, read_value
+from tuner.sweeps.yaml_source import Document, dump_yaml, read_text, read_value
 
 __all__ = [
     "Budget",
@@ -164,7 +164,7 @@ class Sweep(Section):
             for name, metric in self.metrics.items()
         }
         objective = None if self.objective is None else [self.objective.name, self.objective.options]
-        parameters = {name: sweep_parameters.canonical(name, spec) for name, spec in self.parameters.items()}
+        parameters = {name: declarations.canonical(name, spec) for name, spec in self.parameters.items()}
         defining = [parameters, self.restrictions, metrics, self.constraints, objective, self.command]
         text = json.dumps(defining, sort_keys=True, default=repr, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
@@ -193,8 +193,8 @@ class Sweep(Section):
             SweepError: A condition, restriction, constraint, formula, configuration or section names something else.
         """
         findings = Findings()
-        scope = sweep_checks.Scope.of(self, parameters, metrics, known, closed=True, baseline=baseline)
-        sweep_checks.check_names(self, scope, findings)
+        scope = checks.Scope.of(self, parameters, metrics, known, closed=True, baseline=baseline)
+        checks.check_names(self, scope, findings)
         _raise(findings, self._places, self.source)
 
 
@@ -227,9 +227,9 @@ def load_sweep(
     data.setdefault("name", read.study)
     _base_dir(data, read.folder)
     sweep, broken = _validated(data, read, notes, findings)
-    sweep_checks.check(sweep, data, broken, findings)
+    checks.check(sweep, data, broken, findings)
     _raise(findings, places, read.name)
-    sweep = sweep.model_copy(update={"notes": (*notes, *sweep_checks.notes(sweep))})
+    sweep = sweep.model_copy(update={"notes": (*notes, *checks.notes(sweep))})
     sweep._places = places
     return sweep
 
@@ -250,7 +250,7 @@ def _read(source: Path | str | Mapping[str, Any] | Sweep) -> tuple[dict[str, Any
             data["objective"] = {"name": source.objective.function, **source.objective.options}
         return data, _Source(source.source, source.name, source.base_dir)
     if isinstance(source, Mapping):
-        return sweep_checks.plain(source, "sweep"), _Source("sweep", "sweep", Path.cwd())
+        return checks.plain(source, "sweep"), _Source("sweep", "sweep", Path.cwd())
     text, read = _file(source)
     document = read_text(text, read.name)
     if not isinstance(document.data, dict):
@@ -260,7 +260,7 @@ def _read(source: Path | str | Mapping[str, Any] | Sweep) -> tuple[dict[str, Any
         raise SweepError([Problem("$", message, document.line(()))], read.name)
     places = _Places(document)
     try:
-        data = sweep_checks.plain(document.data, read.name)
+        data = checks.plain(document.data, read.name)
     except SweepError as error:
         raise SweepError([places.problem(split(p.path), p.message) for p in error.problems], read.name) from None
     return data, _Source(read.name, read.study, read.folder, document)
@@ -313,7 +313,7 @@ def _set(data: dict[str, Any], text: str, overrides: dict[KeyPath, str], finding
         findings.add((), f"-S must be key=value, but got {quote(text)}; write for example -S budget.trials=5")
         return
     try:
-        parsed = sweep_checks.plain({"value": read_value(value)}, option)["value"]
+        parsed = checks.plain({"value": read_value(value)}, option)["value"]
     except SweepError as error:
         findings.add(keys, f"{option}: {error.problems[0].message}")
         return
@@ -361,19 +361,19 @@ def _fix(data: dict[str, Any], text: str, overrides: dict[KeyPath, str], finding
         return
     path, option = ("parameters", name), f"-P {text}"
     try:
-        parsed = sweep_checks.plain({"value": read_value(value)}, option)["value"]
+        parsed = checks.plain({"value": read_value(value)}, option)["value"]
     except SweepError as error:
         findings.add(path, f"-P {text}: {error.problems[0].message}")
         return
     parameters = data.setdefault("parameters", {})
     if not isinstance(parameters, dict):
         return
-    if name not in parameters and sweep_checks.closed(data):
+    if name not in parameters and checks.closed(data):
         findings.add(path, f'-P {text}: unknown parameter "{name}"; {nearest(name, parameters) or "declare it"}')
         return
     overrides[path] = f"-P {text}"
     before = parameters.get(name)
-    if isinstance(before, dict) and not sweep_parameters.admits(name, before, parsed):
+    if isinstance(before, dict) and not declarations.admits(name, before, parsed):
         notes.append(f"-P {text}: the value lies outside what the sweep declares for {name}")
     when = before.get("when") if isinstance(before, dict) else None
     bare = when is None and parsed is not None and not isinstance(parsed, (dict, list))
@@ -446,11 +446,11 @@ def check_feasible(sweep: Sweep) -> None:
     Raises:
         SweepError: No configuration was found; the restriction that alone admits none is named when there is one.
     """
-    sweep_parameters.check_feasible(sweep, sweep.problem)
+    declarations.check_feasible(sweep, sweep.problem)
 
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of a native sweep file, for editors."""
-    from tuner.sweep_schema import schema
+    from tuner.sweeps.schema import schema
 
     return schema(Sweep, exclude=_INTERNAL)

@@ -26,9 +26,9 @@ def translate_file(path: Path | str) -> tuple[dict[str, Any], list[str], str]:
         SweepError: The file is none of the dialects, or says something that has no native form.
     """
     from tuner.sweep import Sweep
-    from tuner.sweep_checks import plain
-    from tuner.sweep_errors import split
-    from tuner.yaml_source import read_text
+    from tuner.sweeps.checks import plain
+    from tuner.sweeps.findings import split
+    from tuner.sweeps.yaml_source import read_text
 
     path = Path(path)
     source = str(path)

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from tuner.importers.hydra_grammar import parse_override
-from tuner.sweep_errors import Findings, quote
-from tuner.sweep_errors import Path as KeyPath
+from tuner.sweeps.findings import Findings, quote
+from tuner.sweeps.findings import Path as KeyPath
 
 _SAMPLERS = {
     "TPESampler": "tpe",

@@ -12,8 +12,8 @@ from typing import Any
 
 from tuner.errors import SweepError
 from tuner.importers import distributions as dist
-from tuner.sweep_errors import quote
-from tuner.yaml_source import read_value
+from tuner.sweeps.findings import quote
+from tuner.sweeps.yaml_source import read_value
 
 
 @dataclass(frozen=True, slots=True)

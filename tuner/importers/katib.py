@@ -19,8 +19,8 @@ from typing import Any
 
 from tuner.errors import SweepError
 from tuner.importers import distributions as dist
-from tuner.sweep_errors import Findings, Path, quote, unknown
-from tuner.yaml_source import read_value
+from tuner.sweeps.findings import Findings, Path, quote, unknown
+from tuner.sweeps.yaml_source import read_value
 
 _METHODS = {
     "random": "random",

@@ -21,8 +21,8 @@ from typing import Any
 
 from tuner.errors import SweepError
 from tuner.importers import distributions as dist
-from tuner.sweep_errors import Findings, quote, unknown
-from tuner.sweep_errors import Path as KeyPath
+from tuner.sweeps.findings import Findings, quote, unknown
+from tuner.sweeps.findings import Path as KeyPath
 
 _METHODS = {
     "tpe": "tpe",
@@ -91,7 +91,7 @@ def _snake(key: str) -> str:
 
 
 def _space_file(config: Mapping[str, Any], folder: Path | None, findings: Findings) -> Any:
-    from tuner.yaml_source import read_text
+    from tuner.sweeps.yaml_source import read_text
 
     name = config.get("search_space_file", config.get("search_space_path"))
     path: KeyPath = ("search_space_file",)

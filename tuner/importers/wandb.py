@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tuner.importers import distributions as dist
-from tuner.sweep_errors import Findings, Path, nearest, quote, unknown
+from tuner.sweeps.findings import Findings, Path, nearest, quote, unknown
 
 _FOREIGN_KEYS = ("program", "method", "metric", "early_terminate", "run_cap", "scheduler", "controller")
 _ENTRY_KEYS = ("distribution", "parameters", "q", "mu", "sigma", "a", "b", "probabilities")

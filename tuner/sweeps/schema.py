@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tuner.yaml_source import read_value
+from tuner.sweeps.yaml_source import read_value
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -18,9 +18,9 @@ from tuner.lock import is_locked
 from tuner.sessions import find_study, open_or_create
 from tuner.study import Study
 from tuner.sweep import load_sweep
-from tuner.sweep_sections import duration_s
+from tuner.sweeps.sections import duration_s
+from tuner.sweeps.yaml_source import read_value
 from tuner.trial import FailureKind
-from tuner.yaml_source import read_value
 
 
 def request_stop(study: str | None, *, now: bool) -> str:

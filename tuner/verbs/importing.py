@@ -10,7 +10,7 @@ from tuner.errors import SpaceError, UsageError
 from tuner.sessions import find_study, write_atomically
 from tuner.study import Study
 from tuner.sweep import dump_yaml
-from tuner.yaml_source import read_value
+from tuner.sweeps.yaml_source import read_value
 
 
 def import_file(source: Path, *, study: str | None, output: Path | None) -> str:

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tuner.expressions import parse
 from tuner.history import History, HistoryBuffer
-from tuner.optuna_mirror import AddedMirror, ReplayedMirror, our_margin, quiet
+from tuner.optuna.mirror import AddedMirror, ReplayedMirror, our_margin, quiet
 from tuner.parameters import Choice, Float, Int, Parameter
 from tuner.problem import Constraint, Problem
 from tuner.randomness import generator

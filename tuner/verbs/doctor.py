@@ -125,4 +125,4 @@ def report_text(findings: list[Finding], *, json: bool) -> str:
 
 def _json(findings: list[Finding]) -> str:
     listed = [{"name": f.name, "ok": f.ok, "detail": f.detail} for f in findings]
-    return json.dumps({"schema": "tuner.doctor/1", "findings": listed}, indent=2)
+    return json.dumps({"schema": "tuner.verbs.doctor/1", "findings": listed}, indent=2)

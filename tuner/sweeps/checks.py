@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import SpaceError
-from tuner.sweep_errors import Findings, Path, quote, shorten, unknown
-from tuner.sweep_parameters import parameters_of, refute
+from tuner.sweeps.declarations import parameters_of, refute
+from tuner.sweeps.findings import Findings, Path, quote, shorten, unknown
+from tuner.sweeps.yaml_source import MAX_DEPTH, MAX_NODES
 from tuner.trial import FREE_METRICS
-from tuner.yaml_source import MAX_DEPTH, MAX_NODES
 
 if TYPE_CHECKING:
     from tuner.expressions import Expression

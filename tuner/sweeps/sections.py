@@ -1,6 +1,6 @@
 """The sections of a sweep file as frozen pydantic models: their keys, types and shorthands, each on its own.
 
-What ties sections together (names, bounds against each other, conditions) is checked in `tuner.sweep_checks`.
+What ties sections together (names, bounds against each other, conditions) is checked in `tuner.sweeps.checks`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_serializer, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from tuner.sweep_errors import quote
+from tuner.sweeps.findings import quote
 
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|m|h|d|w)\s*")
 _UNIT_S = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}

@@ -34,7 +34,7 @@ def export_study(study: Study, to: str, output: str | None) -> str:
     elif to == "parquet":
         _write_parquet(study, Path(output))
     else:
-        from tuner.optuna_storage import export_to_optuna
+        from tuner.optuna.storage import export_to_optuna
 
         export_to_optuna(study, output)
     return f"wrote {sum(study.counts().values())} trials to {output}"

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tuner.errors import Problem, SweepError
-from tuner.sweep_errors import Path, quote, render
+from tuner.sweeps.findings import Path, quote, render
 
 MAX_BYTES = 1 << 20
 MAX_NODES = 50_000

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import Problem, SpaceError, SweepError
-from tuner.sweep_errors import Findings, Path, quote
+from tuner.sweeps.findings import Findings, Path, quote
 
 if TYPE_CHECKING:
     from tuner.parameters import Parameter
@@ -100,7 +100,7 @@ def admits(name: str, spec: Mapping[str, Any], value: Any) -> bool:
 
 def refute(sweep: Sweep, parameters: Mapping[str, Parameter], findings: Findings) -> None:
     """Note what has no value, and restrictions that no combination of few values meets or that intervals exclude."""
-    from tuner.refutation import refuted
+    from tuner.sweeps.refutation import refuted
 
     for name, parameter in parameters.items():
         if parameter.when is not None:
