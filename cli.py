@@ -69,7 +69,7 @@ def _reading(study: str | None) -> Iterator[Study]:
 
 
 def _format(format: str, json: bool) -> Any:
-    from tuner.report.tables import FORMATS
+    from tuner.reporting.tables import FORMATS
 
     chosen = "json" if json else format
     if chosen not in FORMATS:
@@ -157,8 +157,8 @@ def _run(
     json: bool,
 ) -> int:
     import tuner
-    from tuner.report.progress import make_progress
-    from tuner.report.texts import describe, exit_code
+    from tuner.reporting.progress import make_progress
+    from tuner.reporting.texts import describe, exit_code
     from tuner.sweep import load_sweep
 
     loaded = load_sweep(sweep, params=params, sets=sets)
@@ -178,7 +178,7 @@ def _run(
 def status(study: StudyArgument = None, json: JsonOption = False) -> None:
     """How far a study is. Example: tuner status digits"""
     with _reading(study) as opened:
-        from tuner.report.texts import status_text
+        from tuner.reporting.texts import status_text
 
         print(status_text(opened, json=json))
 
@@ -189,7 +189,7 @@ def best(
 ) -> None:
     """The best feasible trial; the knee of the front with several goals. Example: tuner best -f value -n lr"""
     with _reading(study) as opened:
-        from tuner.report.tables import render_trials
+        from tuner.reporting.tables import render_trials
 
         found = opened.best()
         records = [found] if found is not None else []
@@ -205,7 +205,7 @@ def pareto(
 ) -> None:
     """The feasible trials that no other dominates. Example: tuner pareto digits --json"""
     with _reading(study) as opened:
-        from tuner.report.tables import render_trials
+        from tuner.reporting.tables import render_trials
 
         records = opened.pareto()
         print(render_trials(records, opened, _format(format, json), thing="pareto", names=name or (), width=_width()))
@@ -224,7 +224,7 @@ def trials(
 ) -> None:
     """Every trial. Example: tuner trials digits --state failed"""
     with _reading(study) as opened:
-        from tuner.report.tables import render_trials
+        from tuner.reporting.tables import render_trials
 
         records = list(opened.records(states=state or ()))
         print(render_trials(records, opened, _format(format, json), thing="trials", names=name or (), width=_width()))
@@ -241,7 +241,7 @@ def show(
 ) -> None:
     """One trial: configuration, metrics, why it was proposed, how it went. Example: tuner show 12"""
     with _reading(study) as opened:
-        from tuner.report.texts import trial_text
+        from tuner.reporting.texts import trial_text
 
         print(trial_text(opened, trial, json=json))
 
@@ -255,7 +255,7 @@ def logs(
 ) -> None:
     """What a trial printed. Example: tuner logs 12 --tail 20"""
     with _reading(study) as opened:
-        from tuner.report.texts import log_text
+        from tuner.reporting.texts import log_text
 
         print(log_text(opened, trial, names=("stderr.log",) if stderr else ("stdout.log", "stderr.log"), tail=tail))
 
@@ -264,7 +264,7 @@ def logs(
 def list_(json: JsonOption = False) -> None:
     """The studies under .tuner/. Example: tuner list"""
     with _errors():
-        from tuner.report.texts import list_text
+        from tuner.reporting.texts import list_text
 
         print(list_text(json=json))
 

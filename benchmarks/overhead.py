@@ -1,13 +1,13 @@
 """What the tool itself costs, each figure beside a reference measured in the same run.
 
-    python benchmarks/overhead.py            all of it, about two minutes on two cores
-    python benchmarks/overhead.py help flat  only these
+python benchmarks/overhead.py            all of it, about two minutes on two cores
+python benchmarks/overhead.py help flat  only these
 
-    store     ask + tell on disk with `random`, against two bare SQLite transactions a trial
-    workers   a trivial Python objective through `tuner.run`, against a process pool of the standard library
-    command   a trial that runs `true`, against `subprocess.run` of it
-    help      `tuner --help` against a bare two-command Typer application's
-    flat      ask + tell time and memory at 1,000 and at 100,000 finished trials
+store     ask + tell on disk with `random`, against two bare SQLite transactions a trial
+workers   a trivial Python objective through `tuner.run`, against a process pool of the standard library
+command   a trial that runs `true`, against `subprocess.run` of it
+help      `tuner --help` against a bare two-command Typer application's
+flat      ask + tell time and memory at 1,000 and at 100,000 finished trials
 """
 
 from __future__ import annotations

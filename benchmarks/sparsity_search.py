@@ -18,8 +18,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import tuner
 from tuner.objectives.compression.sparsity import Sparsity, build
+
+import tuner
 from tuner.pareto import hypervolume, non_dominated
 from tuner.trial import Trial
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.spaces import spaces
-from tuner.encoding import Column
 from tuner.errors import SpaceError
 from tuner.parameters import Bool, Choice, Constant, Float, Int, Permutation, Prior, Simplex, Subset, Vector
+from tuner.parameters.columns import Column
 from tuner.space import SearchSpace
 
 

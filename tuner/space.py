@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from tuner import counting, restricted
-from tuner.encoding import Array, Config, Encoding, Mask
+from tuner.encoding import Array, Encoding, Mask
 from tuner.errors import SpaceError
 from tuner.expressions import Expression, parse
 from tuner.parameters import Constant, Parameter, from_dict
+from tuner.sampling import counting, restricted
+from tuner.trial import Config
 
 Known = Callable[[Config], Mapping[str, float]]
 

@@ -502,7 +502,7 @@ class Study:
 
     def trials(self) -> pd.DataFrame:
         """Every trial as a row: number, state, parameters, metrics, feasibility, seconds, failure."""
-        from tuner.report.tables import trials_frame
+        from tuner.reporting.tables import trials_frame
 
         return trials_frame(self)
 

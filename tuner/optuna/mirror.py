@@ -29,8 +29,8 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from tuner.encoding import Column
 from tuner.history import COMPLETED, PRUNED, History
+from tuner.parameters.columns import Column
 
 if TYPE_CHECKING:
     from tuner.problem import Problem

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from tuner.trial import Config, Proposal, Provenance
 
 if TYPE_CHECKING:
-    from tuner.encoding import Column
     from tuner.history import History
+    from tuner.parameters.columns import Column
     from tuner.problem import Problem
 
 _ROUNDS = 4

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuner.errors import EnvironmentUnfitError, UsageError
-from tuner.report.tables import plain, render_trials, trial_columns, trial_row
+from tuner.reporting.tables import plain, render_trials, trial_columns, trial_row
 
 if TYPE_CHECKING:
     from tuner.study import Study

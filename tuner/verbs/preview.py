@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuner.errors import UsageError
-from tuner.report.tables import cell
+from tuner.reporting.tables import cell
 from tuner.study import Study
 from tuner.sweep import check_feasible, dump_yaml, load_sweep
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tuner.axis import Stepped
 from tuner.parameters import Constant, Float, Int, Parameter
+from tuner.parameters.axis import Stepped
 
 if TYPE_CHECKING:
-    from tuner.encoding import Config
     from tuner.space import SearchSpace
+    from tuner.trial import Config
 
 MAX_SCAN = 64
 """The most values of a parameter that are all tried in turn."""

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tuner.axis import Continuous, Number, Stepped
 from tuner.errors import SpaceError
 from tuner.expressions import Expression
 from tuner.parameters import Constant, Float, Int, Parameter
+from tuner.parameters.axis import Continuous, Number, Stepped
 
 if TYPE_CHECKING:
-    from tuner.encoding import Config
     from tuner.space import SearchSpace
+    from tuner.trial import Config
 
 MAX_BLOCK = 1024
 """The most values of a parameter that a block move goes through."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tuner.axis import Continuous, Line, Number, Stepped
-from tuner.encoding import Column
 from tuner.errors import SpaceError
-from tuner.parameter import Parameter, Value, check_range, distinct, real
+from tuner.parameters.axis import Continuous, Line, Number, Stepped
+from tuner.parameters.columns import Column
+from tuner.parameters.parameter import Parameter, Value, check_range, distinct, real
 
 
 @dataclass(frozen=True)

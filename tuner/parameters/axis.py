@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from tuner.encoding import MAX_GRID, even_grid
 from tuner.errors import SpaceError
+from tuner.parameters.columns import MAX_GRID, even_grid
 
 MAX_LEVELS = 2**48
 MAX_LOG_LEVELS = 10**12

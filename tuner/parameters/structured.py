@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from tuner.encoding import Column, even_grid
-from tuner.parameter import Parameter, Value, check_values, distinct, identity, real
+from tuner.parameters.columns import Column, even_grid
+from tuner.parameters.parameter import Parameter, Value, check_values, distinct, identity, real
 
 MAX_LISTED = 4096
 """The most values that `grid` lists in full."""

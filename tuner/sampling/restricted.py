@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tuner import counting
-from tuner.chain import Chain
 from tuner.errors import SpaceError
-from tuner.repair import Repair, Violation
-from tuner.splitting import split
+from tuner.sampling import counting
+from tuner.sampling.chain import Chain
+from tuner.sampling.repair import Repair, Violation
+from tuner.sampling.splitting import split
 
 if TYPE_CHECKING:
-    from tuner.encoding import Config
     from tuner.space import SearchSpace
+    from tuner.trial import Config
 
 N_PROBE = 20_000
 """Random configurations looked at before rejection is given up."""

@@ -10,11 +10,11 @@ from typing import Literal
 
 import numpy as np
 
-from tuner.axis import Continuous, Line, Number, Stepped
-from tuner.encoding import Column
 from tuner.errors import SpaceError
-from tuner.parameter import Parameter, Value, check_range, distinct, real
-from tuner.structured import MAX_LISTED, drawn, sequence
+from tuner.parameters.axis import Continuous, Line, Number, Stepped
+from tuner.parameters.columns import Column
+from tuner.parameters.parameter import Parameter, Value, check_range, distinct, real
+from tuner.parameters.structured import MAX_LISTED, drawn, sequence
 
 MAX_LENGTH = 100_000
 

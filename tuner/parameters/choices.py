@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tuner.encoding import Column, even_grid
-from tuner.parameter import Parameter, Value, check_values, identity, real
+from tuner.parameters.columns import Column, even_grid
+from tuner.parameters.parameter import Parameter, Value, check_values, identity, real
 
 
 @dataclass(frozen=True)

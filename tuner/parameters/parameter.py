@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from tuner.axis import Line, Number
-from tuner.encoding import Column
 from tuner.errors import SpaceError
 from tuner.expressions import Expression, parse
-from tuner.priors import Prior, truncated_normal
+from tuner.parameters.axis import Line, Number
+from tuner.parameters.columns import Column
+from tuner.parameters.priors import Prior, truncated_normal
 
 Value = Any
 """A JSON value: number, string, bool, None, list or mapping."""

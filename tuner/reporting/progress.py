@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TextIO
 
-from tuner.report.tables import cell
+from tuner.reporting.tables import cell
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -12,8 +12,8 @@ from tuner.budget import stop_reason
 from tuner.errors import UsageError
 from tuner.lock import is_locked
 from tuner.records import utc
-from tuner.report.progress import clock, totals
-from tuner.report.tables import Format, cell, render, render_trials, trial_columns, trial_row
+from tuner.reporting.progress import clock, totals
+from tuner.reporting.tables import Format, cell, render, render_trials, trial_columns, trial_row
 
 if TYPE_CHECKING:
     from tuner.records import TrialRecord

@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 
-from tuner.choices import Bool, Choice, Constant
-from tuner.numeric import Float, Int
-from tuner.parameter import Parameter, ParameterError, Value, real
-from tuner.priors import Prior
-from tuner.simplex import Simplex
-from tuner.structured import Permutation, Subset
-from tuner.vector import Vector
+from tuner.parameters.choices import Bool, Choice, Constant
+from tuner.parameters.numeric import Float, Int
+from tuner.parameters.parameter import Parameter, ParameterError, Value, real
+from tuner.parameters.priors import Prior
+from tuner.parameters.simplex import Simplex
+from tuner.parameters.structured import Permutation, Subset
+from tuner.parameters.vector import Vector
 
 __all__ = [
     "Bool",

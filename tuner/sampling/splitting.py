@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tuner.chain import Chain
+from tuner.sampling.chain import Chain
 
 if TYPE_CHECKING:
-    from tuner.encoding import Config
-    from tuner.repair import Violation
+    from tuner.sampling.repair import Violation
     from tuner.space import SearchSpace
+    from tuner.trial import Config
 
 N_PARTICLES = 200
 KEPT = 0.2

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tuner.axis import Line, Number
-from tuner.encoding import Column
-from tuner.parameter import Value, distinct, real
-from tuner.structured import MAX_LISTED, Items, drawn, pair
+from tuner.parameters.axis import Line, Number
+from tuner.parameters.columns import Column
+from tuner.parameters.parameter import Value, distinct, real
+from tuner.parameters.structured import MAX_LISTED, Items, drawn, pair
 
 UNITS = 10**9
 """Shares of a simplex without a total are whole multiples of 1 / UNITS, so that they sum to 1 exactly."""

@@ -1,0 +1,21 @@
+"""Marked tests run only where what they need is there; elsewhere they are skipped with the reason."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tuner.runners.devices import discover_gpus
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    reasons = {}
+    if not discover_gpus():
+        reasons["gpu"] = "needs an NVIDIA GPU"
+    if "TUNER_TEST_POSTGRESQL" not in os.environ:
+        reasons["postgresql"] = "needs a PostgreSQL server, named by TUNER_TEST_POSTGRESQL"
+    for item in items:
+        for marker, reason in reasons.items():
+            if item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))

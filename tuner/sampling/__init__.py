@@ -1,0 +1,1 @@
+"""Drawing from a space under restrictions, and counting what is in it."""
