@@ -12,7 +12,7 @@ import pytest
 import tuner
 from tuner import inbox
 from tuner.errors import FailurePolicyError, UsageError
-from tuner.observer import Silent
+from tuner.observer import Observer
 from tuner.records import TrialRecord
 from tuner.trial import Trial
 
@@ -109,7 +109,7 @@ def test_a_share_of_failures_is_allowed_and_more_is_not(tmp_path: Path) -> None:
 
 
 def test_requests_of_other_processes_are_obeyed(tmp_path: Path) -> None:
-    class Requests(Silent):
+    class Requests(Observer):
         def finished(self, record: TrialRecord) -> None:
             if record.trial == 1:
                 inbox.post(tmp_path / "s", {"verb": "enqueue", "config": {"x": 0.5}})

@@ -24,7 +24,7 @@ from tuner.budget import too_many_failures
 from tuner.errors import FailurePolicyError, TunerError
 from tuner.interrupts import Interrupts
 from tuner.objective import objective_of
-from tuner.observer import Observer, Silent
+from tuner.observer import Observer
 from tuner.randomness import trial_seed
 from tuner.runners.protocol import Event, Finished, Job, Reported, Runner
 from tuner.study import Study
@@ -69,7 +69,7 @@ def run(
 
     loaded = load_sweep(sweep if isinstance(sweep, (Sweep, str, Path)) else dict(sweep))
     check_feasible(loaded)
-    watcher = observer or Silent()
+    watcher = observer or Observer()
     study = open_or_create(loaded, dir, new=new, adopt=adopt)
     try:
         study.check_strategy()

@@ -1,8 +1,8 @@
-"""Observer: what the loop tells whoever watches. Terminal displays and tests implement it; silence is the default."""
+"""Observer: what the loop tells whoever watches. Terminal displays and tests override what they care about."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from tuner.trial import Proposal
 
 
-class Observer(Protocol):
-    """Every method returns at once; the loop waits for it."""
+class Observer:
+    """Watches in silence. Every method returns at once; the loop waits for it."""
 
     def began(self, study: Study, *, slots: int) -> None:
         """The sweep starts or continues."""
@@ -35,28 +35,3 @@ class Observer(Protocol):
 
     def ended(self, reason: str) -> None:
         """The sweep is over."""
-
-
-class Silent:
-    """Watches nothing."""
-
-    def began(self, study: Study, *, slots: int) -> None:
-        """Ignore it."""
-
-    def started(self, proposal: Proposal) -> None:
-        """Ignore it."""
-
-    def reported(self, trial: int, step: int, metrics: Mapping[str, float]) -> None:
-        """Ignore it."""
-
-    def finished(self, record: TrialRecord) -> None:
-        """Ignore it."""
-
-    def note(self, text: str) -> None:
-        """Ignore it."""
-
-    def tick(self) -> None:
-        """Ignore it."""
-
-    def ended(self, reason: str) -> None:
-        """Ignore it."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, overload
 from tuner import ranking
 from tuner.budget import stop_reason, trials_left
 from tuner.errors import StoreError, TunerError, UsageError
+from tuner.judging import judge
 from tuner.leases import Leases
 from tuner.ledger import Ledger
 from tuner.lock import WriterLock, worker_alive
@@ -315,31 +316,13 @@ class Study:
             return None
         if outcome.failure is not None and self._tries_again(proposal, outcome.failure):
             return self.requeue(trial, outcome.failure.message or outcome.failure.kind)
-        outcome = self._judged(proposal, outcome)
+        outcome = judge(self.problem, proposal.config, outcome, on_oom=self.sweep.runner.on_oom)
         leased_at = self._leases.end(trial)
         started_at, finished_at = ran if ran is not None else (leased_at, time.time())
         record = finished_record(proposal, outcome, started_at, finished_at, slot)
         self._store.update_trial(trial, rank=self._ledger.next_rank, **finished_columns(record))
         self._ledger.finish(record)
         return self._with_feasibility(record)
-
-    def _judged(self, proposal: Proposal, outcome: Outcome) -> Outcome:
-        """The outcome with known and composite metrics filled in, and an out-of-memory one infeasible by policy."""
-        kind = outcome.failure.kind if outcome.failure is not None else ""
-        if outcome.state == "failed" and kind.startswith("oom") and self.sweep.runner.on_oom == "infeasible":
-            outcome = dataclasses.replace(outcome, state="infeasible")
-        metrics = self.problem.complete(proposal.config, outcome.metrics) if outcome.metrics else {}
-        if not metrics:
-            metrics = self.problem.known_metrics(proposal.config)
-        broken = sorted(name for name, value in metrics.items() if not math.isfinite(value))
-        if broken:
-            failure = Failure(kind="bad_metric", message=f"not finite: {', '.join(broken)}")
-            return dataclasses.replace(outcome, state="failed", metrics={}, failure=failure)
-        missing = [metric.name for metric in self.problem.objectives if metric.name not in metrics]
-        if outcome.state == "completed" and missing:
-            failure = Failure(kind="no_metric", message=f"{', '.join(missing)} could not be computed")
-            return dataclasses.replace(outcome, state="failed", metrics=metrics, failure=failure)
-        return dataclasses.replace(outcome, metrics=metrics)
 
     def _tries_again(self, proposal: Proposal, failure: Failure) -> bool:
         if failure.kind == "infra":

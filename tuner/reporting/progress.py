@@ -11,13 +11,13 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TextIO
 
+from tuner.observer import Observer
 from tuner.reporting.tables import cell
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
-    from tuner.observer import Observer
     from tuner.records import TrialRecord
     from tuner.study import Study
     from tuner.trial import Proposal
@@ -29,10 +29,8 @@ _FRONT_ROWS = 8
 
 def make_progress(*, plain: bool, quiet: bool, no_color: bool, environment: Mapping[str, str]) -> Observer:
     """The display that fits: live only when stderr is a terminal and `CI` is unset."""
-    from tuner.observer import Silent
-
     if quiet:
-        return Silent()
+        return Observer()
     live = sys.stderr.isatty() and not environment.get("CI") and environment.get("TERM") != "dumb" and not plain
     return LiveDisplay(no_color=no_color) if live else PlainLines(sys.stderr)
 
@@ -86,7 +84,7 @@ def clock(seconds: float) -> str:
     return f"{h}:{m:02d}:{s:02d}"
 
 
-class PlainLines:
+class PlainLines(Observer):
     """One line a finished trial, and a sign of life every minute."""
 
     def __init__(self, out: TextIO) -> None:
@@ -104,12 +102,6 @@ class PlainLines:
         method = study.problem.search.method if study.problem.search is not None else "auto"
         where = study.dir if study.dir is not None else "memory"
         self._say(f"study {study.sweep.name} in {where}: {totals(study)}, search {method}, {slots} slots")
-
-    def started(self, proposal: Proposal) -> None:
-        """Nothing: the end of a trial is what counts."""
-
-    def reported(self, trial: int, step: int, metrics: Mapping[str, float]) -> None:
-        """Nothing."""
 
     def finished(self, record: TrialRecord) -> None:
         """One line."""
@@ -134,7 +126,7 @@ class PlainLines:
             self._say(f"ended: {reason}; {totals(self._study)}")
 
 
-class LiveDisplay:
+class LiveDisplay(Observer):
     """Progress, the running trials, the best or the front so far, and the last failure, redrawn in place."""
 
     def __init__(self, *, no_color: bool = False, console: Console | None = None) -> None:
