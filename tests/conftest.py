@@ -5,8 +5,13 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import settings
 
 from tuner.runners.devices import discover_gpus
+
+settings.register_profile("ci", derandomize=True)
+if "CI" in os.environ:  # a red run must be one that everybody can repeat
+    settings.load_profile("ci")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

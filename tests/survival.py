@@ -57,7 +57,12 @@ def write_sweep(folder: Path, method: str, *, trials: int, command: bool) -> Pat
 
 def start(sweep: Path, study: Path) -> subprocess.Popen[str]:
     """`tuner run` in a process of its own."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CI": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+        "OMP_NUM_THREADS": "1",
+        "CI": "1",
+    }
     command = [sys.executable, "-m", "tuner", "run", str(sweep), "--dir", str(study), "-q"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 

@@ -226,7 +226,7 @@ def test_exports_and_imports(here: Path) -> None:
     invoke("run", str(write(here)), "-q")
     invoke("export", "--to", "csv", "-o", "trials.csv")
     invoke("export", "--to", "parquet", "-o", "trials.parquet")
-    frame = pd.read_csv("trials.csv")
+    frame = pd.read_csv("trials.csv", float_precision="round_trip")
     assert list(frame["trial"]) == list(range(8))
     assert list(pd.read_parquet("trials.parquet")["loss"]) == list(frame["loss"])
     invoke("export", "--to", "optuna", "-o", "sqlite:///optuna.db")
@@ -263,7 +263,11 @@ def test_every_command_has_help_with_an_example() -> None:
 
 
 def begin(folder: Path, sweep: Path) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CI": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+        "CI": "1",
+    }
     process = subprocess.Popen(
         [sys.executable, "-m", "tuner", "run", str(sweep), "--plain"],
         cwd=folder,

@@ -66,6 +66,14 @@ def test_samples_and_their_neighbours_are_contained(space: SearchSpace, seed: in
         assert all(space.contains(other) for other in neighbours)
 
 
+def test_a_space_of_constants_has_one_configuration_and_no_neighbours() -> None:
+    space = SearchSpace([Constant("p", 3)], ["p > 2"])
+    rng = np.random.default_rng(0)
+    assert space.sample(2, rng) == [{"p": 3}, {"p": 3}]
+    assert space.neighbours({"p": 3}, rng) == []
+    assert space.size() == 1
+
+
 @settings(max_examples=60, deadline=None)
 @given(space=spaces(), seed=st.integers(0, 2**32 - 1))
 def test_serialisation_round_trips(space: SearchSpace, seed: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
 import time
@@ -212,7 +213,7 @@ def test_everything_survives_closing(tmp_path: Path) -> None:
 def test_a_second_writer_is_refused_and_readers_are_not(tmp_path: Path) -> None:
     with tuner.Study.create(sweep(), dir=tmp_path / "s"):
         code = f"import tuner; tuner.Study.open({str(tmp_path / 's')!r})"
-        environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
         other = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
         )
@@ -229,7 +230,7 @@ def test_a_dead_holder_keeps_nothing(tmp_path: Path) -> None:
         f"import os, signal, tuner; s = tuner.Study.create({sweep()!r}, dir={str(tmp_path / 's')!r}); "
         "p = s.ask(); q = s.ask(); s.tell(p.trial, {'loss': 1.0, 'size': 2.0}); os.kill(os.getpid(), signal.SIGKILL)"
     )
-    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     dead = subprocess.run([sys.executable, "-c", code], env=environment, check=False)
     assert dead.returncode == -9
     with tuner.Study.open(tmp_path / "s") as study:

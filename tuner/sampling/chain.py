@@ -48,7 +48,9 @@ class Chain:
         self._reals = tuple(p for p in numbers if isinstance(p.axis, Continuous))
         self._grids = tuple(p for p in numbers if isinstance(p.axis, Stepped) and not p.log)
         self._wholes = tuple(p for p in numbers if isinstance(p, Int))
-        moves: list[Callable[[Config, np.random.Generator], Config]] = [self._redraw, self._jump, self._line]
+        moves: list[Callable[[Config, np.random.Generator], Config]] = []
+        if self._free:
+            moves += [self._redraw, self._jump, self._line]
         if len(self._reals) > 1:
             moves.append(self._slide_reals)
         if len(self._grids) > 1:
@@ -64,6 +66,8 @@ class Chain:
 
     def advance(self, config: Config, rng: np.random.Generator, steps: int) -> Config:
         """The configuration after `steps` moves from a feasible one; `config` itself is not changed."""
+        if not self._moves:  # a space of constants
+            return config
         for move in rng.integers(len(self._moves), size=steps).tolist():
             config = self._moves[move](config, rng)
         return config

@@ -247,7 +247,7 @@ def near(space: SearchSpace, config: Config, rng: np.random.Generator) -> list[C
     if not found:
         ways = space.ways
         others = [other for other in ways.pool if space.key(other) != space.key(config)]
-        return copy.deepcopy(_nearest(space, config, others)[:N_NEAR])
+        return copy.deepcopy(_nearest(space, config, others)[:N_NEAR]) if others else []
     return copy.deepcopy(list(found.values()))
 
 
