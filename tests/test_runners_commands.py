@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,20 @@ def test_variables_of_an_outer_trial_do_not_leak(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("TUNER_CACHE", "kept")
     with runner(shell('test "$TUNER_CACHE" = kept && ! env | grep -q -e _OLD -e FIDELITY && echo \'{"loss": 1}\''),
                 tmp_path) as run:  # fmt: skip
+        assert outcome(run).state == "completed"
+
+
+def test_python_is_the_one_that_runs_tuner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = tmp_path / "venv"
+    (environment / "bin").mkdir(parents=True)
+    (environment / "bin/python").symlink_to(sys.executable)
+    monkeypatch.setattr(sys, "executable", str(environment / "bin/python"))
+    monkeypatch.setattr(sys, "prefix", str(environment))
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    with runner(shell("command -v python >&2; echo '{\"loss\": 1}'"), tmp_path) as run:
+        assert outcome(run).state == "completed"
+    assert (tmp_path / "trials/0/stderr.log").read_text().strip() == str(environment / "bin/python")
+    with runner(shell("! command -v python && echo '{\"loss\": 1}'"), tmp_path, env={"PATH": "/nowhere"}) as run:
         assert outcome(run).state == "completed"
 
 

@@ -68,6 +68,13 @@ def test_macros(macro: str, expected: str) -> None:
     assert found == ["first", *expected.split("|")]
 
 
+@pytest.mark.parametrize("macro", ["${args}", "${args_no_equals}", "${args_no_boolean_flags}", "${args_no_hyphens}"])
+def test_structures_reach_the_script_as_json(macro: str) -> None:
+    mix = {"mix": {"web": 0.25, "code": 0.75}, "keep": ["q", "v"]}
+    texts = [word.split("=", 1)[-1] for word in expand(macro, config=mix) if word not in ("--mix", "--keep")]
+    assert [json.loads(text) for text in texts] == [mix["mix"], mix["keep"]]
+
+
 def test_wandb_agrees_with_the_macros() -> None:
     utils = pytest.importorskip("wandb.sdk.launch.sweeps.utils")
     theirs = utils.create_sweep_command_args({"args": {name: {"value": value} for name, value in CONFIG.items()}})

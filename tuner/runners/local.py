@@ -8,6 +8,7 @@ import os
 import re
 import selectors
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -281,9 +282,14 @@ _OF_A_TRIAL = re.compile(
 
 
 def _base_environment(token: str, study_token: str) -> dict[str, str]:
-    """Our own environment, less what an outer trial put there, and the marks of this run."""
+    """Our own environment, less what an outer trial put there, and the marks of this run.
+
+    In a virtual environment its programs come first on PATH: `python` in a command is the Python that runs tuner.
+    """
     found = {name: value for name, value in os.environ.items() if not _OF_A_TRIAL.fullmatch(name)}
     found |= {"PYTHONUNBUFFERED": "1", "WANDB_MODE": "offline", "TUNER_RUN": token}
+    if sys.prefix != sys.base_prefix:  # a virtual environment, activated or not
+        found["PATH"] = os.pathsep.join(filter(None, (str(Path(sys.executable).parent), found.get("PATH"))))
     if study_token:
         found["TUNER_STUDY_TOKEN"] = study_token
     return found

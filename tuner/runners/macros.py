@@ -12,8 +12,12 @@
 | `${envvar:NAME}` | the environment variable; NAME itself when it is not set, as W&B does |
 | `$${` | a literal `${` |
 
+The list macros write numbers, strings and booleans as Python prints them, as W&B does, lists and mappings as JSON.
 An inactive parameter leaves no trace: the argument that names it is dropped, and so is the option before it (`--beta2`
 in `--beta2 ${beta2}`). `${fidelity}` without a fidelity and `${gpu.ids}` without a GPU are treated likewise.
+
+When tuner runs in a virtual environment, its programs come first on the PATH of trials, activated or not: `python` in a
+command is the Python that runs tuner.
 """
 
 from __future__ import annotations
@@ -48,6 +52,10 @@ MACROS: tuple[str, ...] = _LISTS + _SCALARS + _OWN
 def value_text(value: object) -> str:
     """A parameter's value as one argument: strings as they are, everything else as JSON (`true`, `[1, 2]`)."""
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _list_text(value: object) -> str:
+    return json.dumps(value) if isinstance(value, (list, dict)) else str(value)
 
 
 def placeholders(template: Sequence[str]) -> set[str]:
@@ -168,13 +176,15 @@ class _Expansion:
             return None
 
     def arguments(self, macro: str) -> list[str]:
-        """What W&B puts in the place of one of its list macros: values as Python prints them."""
-        items = self._config.items()
+        """What W&B puts in the place of one of its list macros; lists and mappings as JSON, which scripts can parse."""
+        items = [(name, _list_text(value)) for name, value in self._config.items()]
         if macro == "args_no_equals":
-            return [part for name, value in items for part in (f"--{name}", str(value))]
+            return [part for name, value in items for part in (f"--{name}", value)]
         if macro == "args_no_boolean_flags":
             return [
-                f"--{name}" if value is True else f"--{name}={value}" for name, value in items if value is not False
+                f"--{name}" if self._config[name] is True else f"--{name}={value}"
+                for name, value in items
+                if self._config[name] is not False
             ]
         prefix = {"args": "--", "args_no_hyphens": "", "args_append_hydra": "+", "args_override_hydra": "++"}[macro]
         return [f"{prefix}{name}={value}" for name, value in items]

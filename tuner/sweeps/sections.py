@@ -315,7 +315,11 @@ class Repeats(Section):
 
 
 class RunnerSection(Section):
-    """Where and how trials run."""
+    """Where and how trials run.
+
+    When tuner runs in a virtual environment, that environment's programs come first on the PATH of its trials, so that
+    `python` in a command is the Python that runs tuner; `env: {PATH: ...}` overrides it.
+    """
 
     backend: Literal["local"] = Field(default="local", examples=["local"])
     gpus: int = Field(default=0, ge=0, le=1024, examples=[1], description="GPUs of each trial.")
