@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -14,6 +13,7 @@ from typing import Any, Literal
 
 import psutil
 
+from tests.surroundings import environment
 from tuner.runners.warden import tagged_processes
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -57,14 +57,9 @@ def write_sweep(folder: Path, method: str, *, trials: int, command: bool) -> Pat
 
 def start(sweep: Path, study: Path) -> subprocess.Popen[str]:
     """`tuner run` in a process of its own."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
-        "OMP_NUM_THREADS": "1",
-        "CI": "1",
-    }
+    surroundings = environment(OMP_NUM_THREADS="1", CI="1")
     command = [sys.executable, "-m", "tuner", "run", str(sweep), "--dir", str(study), "-q"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=surroundings)
 
 
 def trials_of(study: Path) -> list[dict[str, Any]]:

@@ -15,6 +15,8 @@ import pytest
 from tuner.cli import app
 from typer.testing import CliRunner, Result
 
+from tests.surroundings import environment
+
 ROOT = Path(__file__).resolve().parent.parent
 
 FUNCTION = """
@@ -182,7 +184,7 @@ def test_validate_tries_metric_patterns_on_a_sample(here: Path) -> None:
 
 def test_init_gives_a_sweep_that_runs(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     invoke("init", "mine")
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
     invoke(
         "run",
         "mine/sweep.yaml",
@@ -271,7 +273,7 @@ def begin(folder: Path, sweep: Path) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [sys.executable, "-m", "tuner", "run", str(sweep), "--plain"],
         cwd=folder,
-        env=environment,
+        env=environment(CI="1"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

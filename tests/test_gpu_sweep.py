@@ -35,13 +35,14 @@ def train(config: Mapping[str, Any], trial: Trial) -> dict[str, float]:
 @pytest.mark.gpu
 @pytest.mark.parametrize("search", ["random", "gp"])
 def test_a_sweep_on_a_gpu(tmp_path: Path, search: str) -> None:
+    gib = {"values": [0, 1, 100_000], "ordered": True}
     sweep = {
         "name": "line",
         "objective": train,
         "metrics": {"loss": "minimize"},
         "parameters": {
             "lr": {"min": 1e-3, "max": 1.0, "log": True},
-            "gib": {"values": [0, 1, 100_000], "ordered": True},
+            "gib": gib,
         },
         "initial": [{"lr": 0.1, "gib": 100_000}, {"lr": 0.1, "gib": 1}],
         "search": search,

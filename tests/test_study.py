@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 import tuner
+from tests.surroundings import environment
 from tuner.errors import LockError, StoreError, UsageError
 from tuner.study import ExhaustedError
 
@@ -213,9 +213,8 @@ def test_everything_survives_closing(tmp_path: Path) -> None:
 def test_a_second_writer_is_refused_and_readers_are_not(tmp_path: Path) -> None:
     with tuner.Study.create(sweep(), dir=tmp_path / "s"):
         code = f"import tuner; tuner.Study.open({str(tmp_path / 's')!r})"
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
         other = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
+            [sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=False
         )
         assert "LockError" in other.stderr
         assert "is being written by process" in other.stderr
@@ -230,8 +229,7 @@ def test_a_dead_holder_keeps_nothing(tmp_path: Path) -> None:
         f"import os, signal, tuner; s = tuner.Study.create({sweep()!r}, dir={str(tmp_path / 's')!r}); "
         "p = s.ask(); q = s.ask(); s.tell(p.trial, {'loss': 1.0, 'size': 2.0}); os.kill(os.getpid(), signal.SIGKILL)"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    dead = subprocess.run([sys.executable, "-c", code], env=environment, check=False)
+    dead = subprocess.run([sys.executable, "-c", code], env=environment(), check=False)
     assert dead.returncode == -9
     with tuner.Study.open(tmp_path / "s") as study:
         assert study.counts() == {"completed": 1, "waiting": 1}
