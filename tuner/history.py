@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tuner.space import SearchSpace
 
 Array = NDArray[np.float64]
+Encoded = Callable[[], tuple[Array, NDArray[np.bool_]]]
 Curve = tuple[NDArray[np.int64], Array]
 
 COMPLETED, PRUNED, FAILED, INFEASIBLE = range(4)
@@ -33,23 +34,26 @@ STATE_CODES = {"completed": COMPLETED, "pruned": PRUNED, "failed": FAILED, "infe
 
 
 class HistoryBuffer:
-    """Append-only columns with room to grow; `cut` takes a view of them."""
+    """Append-only columns with room to grow; `cut` takes a view of them.
 
-    def __init__(self, problem: Problem) -> None:
+    With `deferred`, X and its mask are not kept: a view computes them when somebody looks.
+    """
+
+    def __init__(self, problem: Problem, *, deferred: Encoded | None = None) -> None:
         self.problem = problem
         self.n = 0
+        self._deferred = deferred
         d, m, c = problem.space.encoding.dim, len(problem.objectives), len(problem.constraints)
-        self._widths = {"X": d, "active": d, "Y": m, "C": c}
         self._columns: dict[str, NDArray[np.generic]] = {
             "number": np.empty(64, dtype=np.int64),
-            "X": np.empty((64, d)),
-            "active": np.empty((64, d), dtype=np.bool_),
             "Y": np.empty((64, m)),
             "C": np.empty((64, c)),
             "state": np.empty(64, dtype=np.int8),
             "fidelity": np.empty(64),
             "seconds": np.empty(64),
         }
+        if deferred is None:
+            self._columns |= {"X": np.empty((64, d)), "active": np.empty((64, d), dtype=np.bool_)}
 
     def append(
         self,
@@ -76,9 +80,39 @@ class HistoryBuffer:
             "fidelity": np.nan if fidelity is None else fidelity,
             "seconds": seconds,
         }
-        for name, value in row.items():
-            self._columns[name][self.n] = value
+        for name, column in self._columns.items():
+            column[self.n] = row[name]
         self.n += 1
+
+    def extend(
+        self,
+        *,
+        number: Sequence[int],
+        x: Array | None,
+        active: NDArray[np.bool_] | None,
+        y: Array,
+        margins: Array,
+        states: Sequence[str],
+        fidelity: Sequence[float | None],
+        seconds: Sequence[float],
+    ) -> None:
+        """Add finished trials; `x` and `active` are None when they are deferred."""
+        end = self.n + len(number)
+        while end > len(self._columns["number"]):
+            self._columns = {name: np.concatenate([a, np.empty_like(a)]) for name, a in self._columns.items()}
+        rows: dict[str, Any] = {
+            "number": number,
+            "X": x,
+            "active": active,
+            "Y": y,
+            "C": margins,
+            "state": [STATE_CODES[state] for state in states],
+            "fidelity": [np.nan if value is None else value for value in fidelity],
+            "seconds": seconds,
+        }
+        for name, column in self._columns.items():
+            column[self.n : end] = rows[name]
+        self.n = end
 
     def replace_margins(self, margins: Callable[[int], Sequence[float]]) -> None:
         """Recompute C by trial number, for constraints that waited for the baseline; older views keep theirs."""
@@ -99,13 +133,27 @@ class HistoryBuffer:
         """An immutable view of what is there now."""
         return History(
             problem=self.problem,
-            columns={name: array[: self.n] for name, array in self._columns.items()},
+            columns=_Columns({name: array[: self.n] for name, array in self._columns.items()}, self._deferred),
             pending=tuple(pending),
             next_trial=next_trial,
             seen=seen,
             n_seen=n_seen,
             curve=curve,
         )
+
+
+class _Columns(dict[str, NDArray[np.generic]]):
+    """Columns by name; X and its mask, when they are deferred, from the first look on."""
+
+    def __init__(self, columns: dict[str, NDArray[np.generic]], deferred: Encoded | None) -> None:
+        super().__init__(columns)
+        self._deferred = deferred
+
+    def __missing__(self, name: str) -> NDArray[np.generic]:
+        if self._deferred is None or name not in ("X", "active"):
+            raise KeyError(name)
+        self["X"], self["active"] = self._deferred()
+        return self[name]
 
 
 class History:

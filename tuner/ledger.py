@@ -1,23 +1,34 @@
 """Ledger: what a study knows in memory, kept in step with the store: the history, what is pending, what was spent.
 
 It holds columns, not records: after a hundred thousand trials it takes some tens of megabytes, and asking costs what it
-did at the start. It is rebuilt from the store when a study is opened.
+did at the start. It is rebuilt from the store when a study is opened; a reader leaves the configurations in the store
+until somebody looks at them.
 """
 
 from __future__ import annotations
 
+import itertools
+import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tuner.budget import Spent
-from tuner.history import Curve, History, HistoryBuffer
+from tuner.history import Array, Curve, History, HistoryBuffer
+from tuner.keys import KeySet
 from tuner.problem import Problem
 from tuner.records import TrialRecord
 from tuner.trial import Config, Proposal
 
 Reader = Callable[[int], TrialRecord]
+Texts = Callable[[], Iterable[str]]
+
+_TIMES = ("fidelity", "started_at", "finished_at")
+_MEMBERS = 32
+_DECODED = ("metrics", "measures", "provenance")
 
 
 class Ledger:
@@ -32,17 +43,20 @@ class Ledger:
         next_rank: The rank of the next trial to finish.
     """
 
-    def __init__(self, problem: Problem, *, gpus: int = 0, read: Reader | None = None) -> None:
+    def __init__(
+        self, problem: Problem, *, gpus: int = 0, read: Reader | None = None, configs: Texts | None = None
+    ) -> None:
         self.problem = problem
         self.pending: dict[int, Proposal] = {}
         self.spent = Spent()
         self.baseline: Mapping[str, float] | None = None
         self.next_trial = 0
         self.next_rank = 0
-        self.buffer = HistoryBuffer(problem)
+        self.buffer = HistoryBuffer(problem, deferred=None if configs is None else self._encode_stored)
         self._gpus = gpus
         self._read = read
-        self._seen: set[bytes] = set()
+        self._configs = configs
+        self._keys = KeySet()
         self._curves: dict[int, list[tuple[int, list[float]]]] = {}
         self._front = np.empty((0, len(problem.objectives)))
 
@@ -50,11 +64,17 @@ class Ledger:
         """Take in a proposal that waits or runs."""
         self.pending[proposal.trial] = proposal
         self.next_trial = max(self.next_trial, proposal.trial + 1)
-        self._seen.add(self.problem.space.key(proposal.config))
+        self._keys.add(self.problem.space.key(proposal.config))
 
     def report(self, trial: int, step: int, metrics: Mapping[str, float]) -> None:
         """Take in an intermediate report."""
         self._curves.setdefault(trial, []).append((step, self.problem.values(metrics)))
+
+    def requeue(self, again: Proposal) -> None:
+        """Take in that a running trial waits for another attempt; what the last one reported is forgotten."""
+        self.pending[again.trial] = again
+        self.spent.running.discard(again.trial)
+        self._curves.pop(again.trial, None)
 
     def finish(self, record: TrialRecord) -> None:
         """Take in a finished trial."""
@@ -63,10 +83,10 @@ class Ledger:
         self.spent.running.discard(record.trial)
         self.next_trial = max(self.next_trial, record.trial + 1)
         self.next_rank += 1
-        self._seen.add(problem.space.key(record.config))
+        self._keys.add(problem.space.key(record.config))
         completed = record.state == "completed"
         if completed and record.provenance.engine == "baseline" and self.baseline is None:
-            self._take_baseline(record)
+            self._take_baseline(record.metrics)
         margins = problem.margins(record.config, record.metrics, self.baseline)
         values = problem.values(record.metrics) if completed else [math.nan] * len(problem.objectives)
         x, active = problem.space.encoding.encode(record.config)
@@ -81,13 +101,87 @@ class Ledger:
             fidelity=record.fidelity,
             seconds=seconds,
         )
-        self._spend(record, seconds)
-        self._improve(values, feasible=completed and all(not margin < 0 for margin in margins))
-        self._reach(record, feasible=completed and all(not margin < 0 for margin in margins))
+        added = record.provenance.engine == "added"
+        self._spend(record.state, record.metrics, seconds, added=added)
+        feasible = completed and all(not margin < 0 for margin in margins)
+        self._improve(values, feasible=feasible)
+        self._reach(record.metrics, feasible=feasible)
 
-    def _take_baseline(self, record: TrialRecord) -> None:
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What `replay` takes of each trial, before its rank."""
+        config = () if self._configs is not None and not self.problem.constraints else ("config",)
+        return ("trial", "state", *_TIMES, *_DECODED, *config)
+
+    def replay(self, rows: Sequence[Sequence[Any]]) -> None:
+        """Take in stored trials, in the order in which they finished: `finish`, many at a time."""
+        columns = dict(zip((*self.columns, "rank"), zip(*rows, strict=True), strict=True))
+        for name in {*_DECODED, "config"} & columns.keys():
+            columns[name] = json.loads(f"[{','.join(text or '{}' for text in columns[name])}]")
+        engines = [provenance["engine"] for provenance in columns["provenance"]]
+        start = 0
+        if self.baseline is None:
+            for row, (engine, state) in enumerate(zip(engines, columns["state"], strict=True)):
+                if engine == "baseline" and state == "completed":
+                    self._replay_part({name: column[:row] for name, column in columns.items()}, engines)
+                    self._take_baseline(columns["metrics"][row])
+                    start = row
+                    break
+        self._replay_part({name: column[start:] for name, column in columns.items()}, engines[start:])
+        self.next_rank = columns["rank"][-1] + 1
+
+    def _replay_part(self, columns: Mapping[str, Sequence[Any]], engines: Sequence[str]) -> None:
+        problem, n = self.problem, len(columns["trial"])
+        if not n:
+            return
+        states, metrics = columns["state"], columns["metrics"]
+        completed = np.array([state == "completed" for state in states])
+        absent = [math.nan] * len(problem.objectives)
+        values = [problem.values(m) if state == "completed" else absent for state, m in zip(states, metrics)]
+        y = np.array(values).reshape(n, len(problem.objectives))
+        margins = np.empty((n, len(problem.constraints)))
+        if problem.constraints:
+            configs = columns["config"]
+            margins[:] = [problem.margins(c, m, self.baseline) for c, m in zip(configs, metrics)]
+        seconds = [
+            measures.get("wall_s", 0.0 if None in (began, ended) else ended - began)
+            for measures, began, ended in zip(columns["measures"], columns["started_at"], columns["finished_at"])
+        ]
+        self.next_trial = max(self.next_trial, max(columns["trial"]) + 1)
+        x, active = None, None
+        if self._configs is None:
+            x, active = problem.space.encoding.encode_many(columns["config"])
+            self._keys.update(problem.space.key(config) for config in columns["config"])
+        self.buffer.extend(
+            number=columns["trial"], x=x, active=active, y=y, margins=margins, states=states,
+            fidelity=columns["fidelity"], seconds=seconds,
+        )  # fmt: skip
+        feasible = completed & ~(margins < 0).any(axis=1)
+        old = self._old(y)
+        for row in range(n):
+            self._spend(states[row], metrics[row], seconds[row], added=engines[row] == "added")
+            self._improve(values[row], feasible=bool(feasible[row]) and not old[row])
+            self._reach(metrics[row], feasible=bool(feasible[row]))
+
+    def _old(self, y: Array) -> NDArray[np.bool_]:
+        """Which points (n, m) the front already equals or dominates: they cannot improve on it, nor on a later one."""
+        old = np.zeros(len(y), dtype=np.bool_)
+        strides = -(-len(self._front) // _MEMBERS)
+        for stride in range(strides):  # each spans the whole front, so that few points are left after the first
+            left = np.flatnonzero(~old)
+            members = self._front[stride::strides, None, :]  # (k, 1, m)
+            old[left] = (members >= y[left]).all(axis=2).any(axis=0)
+        return old
+
+    def _encode_stored(self) -> tuple[Array, NDArray[np.bool_]]:
+        """X (n, d) and its mask of the finished trials, whose configurations a reader left in the store."""
+        assert self._configs is not None
+        texts = itertools.islice(self._configs(), self.buffer.n)
+        return self.problem.space.encoding.encode_many([json.loads(text) for text in texts])
+
+    def _take_baseline(self, metrics: Mapping[str, float]) -> None:
         """Constraints that compare with the baseline could not be judged before: judge them again."""
-        self.baseline = dict(record.metrics)
+        self.baseline = dict(metrics)
         if self._read is not None and self.buffer.n and any(c.needs_baseline for c in self.problem.constraints):
             read = self._read
 
@@ -97,16 +191,16 @@ class Ledger:
 
             self.buffer.replace_margins(margins)
 
-    def _spend(self, record: TrialRecord, seconds: float) -> None:
-        if record.provenance.engine == "added":  # measured elsewhere: on somebody else's budget
+    def _spend(self, state: str, metrics: Mapping[str, float], seconds: float, *, added: bool) -> None:
+        if added:  # measured elsewhere: on somebody else's budget
             return
         self.spent.finished += 1
-        self.spent.failed += record.state == "failed"
+        self.spent.failed += state == "failed"
         budget = self.problem.budget
-        cost = record.metrics.get(budget.cost.metric, 0.0) if budget is not None and budget.cost is not None else 0.0
+        cost = metrics.get(budget.cost.metric, 0.0) if budget is not None and budget.cost is not None else 0.0
         self.spent.add(gpu_s=seconds * self._gpus, cost=cost)
 
-    def _improve(self, values: list[float], *, feasible: bool) -> None:
+    def _improve(self, values: Sequence[float], *, feasible: bool) -> None:
         """An improvement is a feasible trial that enters the front without being equal to a member."""
         point = np.array(values)
         self.spent.since_improvement += 1
@@ -118,17 +212,23 @@ class Ledger:
         kept = ~(point >= self._front).all(axis=1)
         self._front = np.vstack([self._front[kept], point])
 
-    def _reach(self, record: TrialRecord, *, feasible: bool) -> None:
+    def _reach(self, metrics: Mapping[str, float], *, feasible: bool) -> None:
         target = self.problem.budget.target if self.problem.budget is not None else None
-        if not target or not feasible or not target.keys() <= record.metrics.keys():
+        if not target or not feasible or not target.keys() <= metrics.keys():
             return
         signs = {metric.name: metric.sign for metric in self.problem.metrics}
-        if all(signs.get(name, 1.0) * (record.metrics[name] - value) >= 0 for name, value in target.items()):
+        if all(signs.get(name, 1.0) * (metrics[name] - value) >= 0 for name, value in target.items()):
             self.spent.reached = True
 
     def seen(self, config: Config) -> bool:
         """Whether a configuration is finished or pending already."""
-        return self.problem.space.key(config) in self._seen
+        return self.problem.space.key(config) in self._known_keys()
+
+    def _known_keys(self) -> KeySet:
+        if self._configs is not None:
+            self._keys.update(self.problem.space.key(json.loads(text)) for text in self._configs())
+            self._configs = None
+        return self._keys
 
     def curve(self, trial: int) -> Curve:
         """Steps (k,) and objectives (k, m), maximised, that a trial reported."""
@@ -142,6 +242,6 @@ class Ledger:
             next_trial=self.next_trial,
             pending=[self.pending[trial] for trial in sorted(self.pending)],
             seen=self.seen,
-            n_seen=len(self._seen),
+            n_seen=len(self._keys) if self._configs is None else self.buffer.n,
             curve=self.curve,
         )

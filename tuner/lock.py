@@ -6,6 +6,7 @@ content (pid, host, since) is only there to tell people who holds it.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -14,31 +15,46 @@ import time
 from pathlib import Path
 from typing import IO
 
-from tuner.errors import LockError
+from tuner.errors import LockError, StoreError
+
+LOCK = "lock"
 
 
 class WriterLock:
-    """Holds `<dir>/lock` from construction until `release`.
+    """Holds a lock file from construction until `release`.
+
+    Args:
+        directory: Where it lies, and what messages name.
+        name: The file's name.
 
     Raises:
         LockError: Another process holds it.
+        StoreError: The file cannot be written.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self._path = directory / "lock"
-        self._file: IO[str] | None = self._path.open("a+", encoding="utf-8")
+    def __init__(self, directory: Path, name: str = LOCK) -> None:
+        try:
+            self._file: IO[str] | None = (directory / name).open("a+", encoding="utf-8")
+        except OSError as error:
+            raise StoreError(f"{directory} cannot be written: {error.strerror}; check its permissions") from error
         if not _acquire(self._file):
             self._file.close()
             self._file = None
-            holder = read_holder(directory)
+            holder = read_holder(directory, name)
             who = f"process {holder['pid']} on {holder['host']}" if holder else "another process"
             raise LockError(
                 f"{directory} is being written by {who}; wait for it, or end it with `tuner stop {directory}`"
             )
-        self.previous = read_holder(directory)
-        self._file.truncate(0)
-        json.dump({"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}, self._file)
-        self._file.flush()
+        self.previous = read_holder(directory, name)
+        try:
+            self._file.truncate(0)
+            json.dump({"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}, self._file)
+            self._file.flush()
+        except OSError as error:
+            with contextlib.suppress(OSError):  # what could not be written is tried again by close
+                self._file.close()
+            reason = f"{directory} cannot be written: {error.strerror}"
+            raise StoreError(f"{reason}; free some space and run the same command again") from error
 
     def release(self) -> None:
         """Let go; harmless when done twice."""
@@ -59,19 +75,19 @@ def _acquire(file: IO[str], *, tries: int = 5, pause_s: float = 0.02) -> bool:
     return False
 
 
-def read_holder(directory: Path) -> dict[str, object] | None:
+def read_holder(directory: Path, name: str = LOCK) -> dict[str, object] | None:
     """Who wrote the lock file last; None when it was released in good order."""
     try:
-        content = json.loads((directory / "lock").read_text(encoding="utf-8"))
+        content = json.loads((directory / name).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return content if isinstance(content, dict) and "pid" in content else None
+    return content if isinstance(content, dict) and {"pid", "host"} <= content.keys() else None
 
 
 def is_locked(directory: Path) -> bool:
     """Whether some process holds the lock now."""
     try:
-        with (directory / "lock").open("r", encoding="utf-8") as file:
+        with (directory / LOCK).open("r", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return False
     except FileNotFoundError:

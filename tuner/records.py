@@ -6,10 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tuner.randomness import trial_seed
 from tuner.store import dumps
 from tuner.trial import FINISHED, Config, Failure, Outcome, Proposal, Provenance, State
+
+if TYPE_CHECKING:
+    from tuner.problem import Problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +123,12 @@ def proposal_of(record: TrialRecord) -> Proposal:
         context=record.context,
         origin=record.origin,
     )
+
+
+def new_proposal(problem: Problem, number: int, config: Config, engine: str) -> Proposal:
+    """A proposal that no strategy made: the baseline, an initial, enqueued or added configuration."""
+    seed = trial_seed(problem.seed, number)
+    return Proposal(config=config, provenance=Provenance(engine=engine), trial=number, seed=seed)
 
 
 def row_of(proposal: Proposal) -> dict[str, Any]:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tuner import identity
+from tuner.database import shown
 from tuner.errors import StoreError, UsageError
 from tuner.lock import WriterLock
 from tuner.objective import objective_of
 from tuner.problem import Problem, make_problem
-from tuner.records import row_of
+from tuner.records import new_proposal, row_of
 from tuner.store import Store, closing_on_error, dumps, sqlite_url
-from tuner.study import Study, new_proposal
+from tuner.study import Study
 from tuner.sweep import Sweep, dump_yaml, load_sweep
 from tuner.trial import Proposal
 
@@ -28,36 +30,50 @@ def create(sweep: Sweep | Mapping[str, Any] | str | Path, dir: str | Path | None
     """A new study; see `Study.create`."""
     sweep = load_sweep(sweep if isinstance(sweep, (Sweep, str, Path)) else dict(sweep))
     problem = make_problem(sweep, objective_of(sweep))
-    directory = None if dir is None else Path(dir).absolute()
-    if directory is None:
+    if dir is None:
         return _created(sweep, problem, None, None)
-    directory.mkdir(parents=True, exist_ok=True)
+    with _locked(Path(dir)) as (directory, lock):
+        return _created(sweep, problem, directory, lock)
+
+
+@contextmanager
+def _locked(dir: Path) -> Iterator[tuple[Path, WriterLock]]:
+    """A folder, made when it is missing, and its lock; let go when the block raises."""
+    directory = dir.absolute()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{directory} cannot be made: {error.strerror}; choose another with --dir") from error
     lock = WriterLock(directory)
     try:
-        return _created(sweep, problem, directory, lock)
+        yield directory, lock
     except BaseException:
         lock.release()
         raise
 
 
-def _created(sweep: Sweep, problem: Problem, directory: Path | None, lock: WriterLock | None) -> Study:
-    with closing_on_error(Store(_url(sweep, directory), sweep.name)) as store:
-        return _stored(sweep, problem, store, directory, lock)
-
-
-def _stored(sweep: Sweep, problem: Problem, store: Store, directory: Path | None, lock: WriterLock | None) -> Study:
-    resolved = identity.resolved_sweep(sweep, problem)
-    digest = identity.digest(resolved)
-    row = store.read_study()
-    if row is None:
-        first = [row_of(proposal) for proposal in _first(problem)]
-        store.create_study(digest=digest, sweep=dumps(resolved), token=uuid.uuid4().hex, first=first)
-    elif directory is None or has_study(directory) or row["digest"] != digest:
-        raise StoreError(f"{directory or store.url} holds a study already; open it, or choose another name")
-    if directory is not None:
-        # Written last: a folder with a sweep.yaml holds a whole study, whenever its maker was killed.
-        write_atomically(directory / "sweep.yaml", dump_yaml(resolved))
-    return Study(sweep, problem, store, directory=directory, lock=lock)
+def _created(
+    sweep: Sweep, problem: Problem, directory: Path | None, lock: WriterLock | None, *, new: bool = False
+) -> Study:
+    with closing_on_error(_store(sweep, directory)) as store:
+        resolved = identity.resolved_sweep(sweep, problem)
+        digest = identity.digest(resolved)
+        row = store.read_study()
+        if row is not None and new:
+            store.set_aside()
+            row = None
+        if row is None:
+            first = [row_of(proposal) for proposal in _first(problem)]
+            store.create_study(digest=digest, sweep=dumps(resolved), token=uuid.uuid4().hex, first=first)
+        elif directory is None or has_study(directory) or row["digest"] != digest:
+            raise StoreError(f"{directory or store.url} holds a study already; open it, or choose another name")
+        if directory is not None:
+            # Written last: a folder with a sweep.yaml holds a whole study, whenever its maker was killed.
+            write_atomically(directory / "sweep.yaml", dump_yaml(resolved))
+        study = Study(sweep, problem, store, directory=directory, lock=lock)
+        if row is not None:  # of a maker that was killed, or of another machine on the same database
+            study.take_over()
+        return study
 
 
 def _first(problem: Problem) -> list[Proposal]:
@@ -84,27 +100,34 @@ def reopen(dir: str | Path, *, read_only: bool = False, sweep: Sweep | None = No
         raise StoreError(f"{dir} holds no study; start one with `tuner run SWEEP`, or see `tuner list`")
     if read_only:
         stored = load_sweep(directory / "sweep.yaml")
-        with closing_on_error(Store(_url(stored, directory), stored.name, read_only=True)) as store:
+        with closing_on_error(_store(stored, directory, read_only=True)) as store:
             return Study(stored, make_problem(stored, reading=True), store, directory=directory, lock=None)
-    lock = WriterLock(directory)
-    try:
-        chosen = sweep if sweep is not None else load_sweep(directory / "sweep.yaml")
-        problem = make_problem(chosen, objective_of(chosen))
-        with closing_on_error(Store(_url(chosen, directory), chosen.name)) as store:
-            if sweep is not None:
-                _continue_under(chosen, problem, store, directory, adopt=adopt)
-            study = Study(chosen, problem, store, directory=directory, lock=lock)
-            study.take_over()
-            return study
-    except BaseException:
-        lock.release()
-        raise
+    with _locked(directory) as (_, lock):
+        return _reopened(sweep, directory, lock, adopt=adopt)
+
+
+def _reopened(sweep: Sweep | None, directory: Path, lock: WriterLock, *, adopt: bool) -> Study:
+    chosen = sweep if sweep is not None else load_sweep(directory / "sweep.yaml")
+    problem = make_problem(chosen, objective_of(chosen))
+    with closing_on_error(_store(chosen, directory)) as store:
+        if sweep is not None:
+            _continue_under(chosen, problem, store, directory, adopt=adopt)
+        study = Study(chosen, problem, store, directory=directory, lock=lock)
+        study.take_over()
+        return study
 
 
 def _continue_under(sweep: Sweep, problem: Problem, store: Store, directory: Path, *, adopt: bool) -> None:
     row = store.read_study()
+    if row is None:
+        stored = load_sweep(directory / "sweep.yaml")
+        here, there = f"{stored.name!r} in {_shown(stored, directory)}", f"{sweep.name!r} in {_shown(sweep, directory)}"
+        raise UsageError(
+            f"{directory} keeps its trials as {here}, but the sweep says {there}, which is empty; "
+            "keep the name and the storage, or start over with --new"
+        )
     resolved = identity.resolved_sweep(sweep, problem)
-    changes = identity.differences(json.loads(row["sweep"]), resolved) if row is not None else []
+    changes = identity.differences(json.loads(row["sweep"]), resolved)
     if changes and not adopt:
         listed = "\n  ".join(changes)
         raise UsageError(
@@ -128,19 +151,29 @@ def open_or_create(sweep: Sweep, dir: str | Path | None = None, *, new: bool = F
         UsageError: The existing study was made from a different sweep.
         LockError: Another process is writing to it.
     """
-    directory = Path(dir) if dir is not None else HOME / sweep.name
-    if new and directory.exists():
-        _move_aside(directory)
-    if has_study(directory):
-        return reopen(directory, sweep=sweep, adopt=adopt)
-    return create(sweep, directory)
+    path = Path(dir) if dir is not None else HOME / sweep.name
+    if new and path.exists():
+        _move_aside(path)
+    with _locked(path) as (directory, lock):
+        if has_study(directory):
+            return _reopened(sweep, directory, lock, adopt=adopt)
+        return _created(sweep, make_problem(sweep, objective_of(sweep)), directory, lock, new=new)
 
 
 def _move_aside(directory: Path) -> None:
-    k = 1
-    while (target := directory.with_name(f"{directory.name}.{k}")).exists():
-        k += 1
-    os.rename(directory, target)
+    """Rename a folder that nobody writes to, and its trials where they lie in a database of several studies."""
+    with _locked(directory) as (folder, lock):
+        k = 1
+        while (target := folder.with_name(f"{folder.name}.{k}")).exists():
+            k += 1
+        if has_study(folder) and (stored := load_sweep(folder / "sweep.yaml")).storage:
+            with closing_on_error(_store(stored, folder)) as store:
+                name = store.set_aside()
+                store.close()
+            renamed = {**stored.to_dict(), "name": name}
+            write_atomically(folder / "sweep.yaml", dump_yaml(renamed))
+        os.rename(folder, target)
+        lock.release()
 
 
 def find_study(name: str | None) -> Path:
@@ -153,7 +186,7 @@ def find_study(name: str | None) -> Path:
     if name is None:
         if not studies:
             raise StoreError(f"no study in {HOME}/; start one with `tuner run SWEEP`")
-        return max(studies, key=lambda folder: (folder / "study.db").stat().st_mtime if _local(folder) else 0.0)
+        return max(studies, key=_last_written)
     for folder in (Path(name), HOME / name):
         if has_study(folder):
             return folder
@@ -161,8 +194,10 @@ def find_study(name: str | None) -> Path:
     raise StoreError(f"there is no study {name!r} (in {HOME}/: {known}); a study is a folder or a name under {HOME}/")
 
 
-def _local(folder: Path) -> bool:
-    return (folder / "study.db").is_file()
+def _last_written(folder: Path) -> float:
+    """When a study was last written to, or opened for it: readers touch none of these files."""
+    files = [folder / name for name in ("lock", "study.db", "study.db-wal")]
+    return max((file.stat().st_mtime for file in files if file.is_file()), default=0.0)
 
 
 def list_studies(home: Path = HOME) -> list[Path]:
@@ -176,13 +211,28 @@ def has_study(directory: Path) -> bool:
 
 
 def write_atomically(file: Path, text: str) -> None:
-    """Replace a file so that a reader, or a crash, sees the old content or the new, never half of it."""
+    """Replace a file so that a reader, or a crash, sees the old content or the new, never half of it.
+
+    Raises:
+        StoreError: It cannot be written.
+    """
     draft = file.with_name(f".{file.name}.{os.getpid()}")
-    draft.write_text(text, encoding="utf-8")
-    os.replace(draft, file)
+    try:
+        draft.write_text(text, encoding="utf-8")
+        os.replace(draft, file)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise StoreError(f"{file} cannot be written: {error.strerror}; free some space or choose another") from error
 
 
-def _url(sweep: Sweep, directory: Path | None) -> str:
+def _store(sweep: Sweep, directory: Path | None, *, read_only: bool = False) -> Store:
+    """Where a sweep's trials are kept. A storage of its own choice has a lock of its own: two folders may name it."""
     if sweep.storage:
-        return sweep.storage
-    return "sqlite://" if directory is None else sqlite_url(directory / "study.db")
+        return Store(sweep.storage, sweep.name, read_only=read_only, shared=True)
+    return Store(
+        "sqlite://" if directory is None else sqlite_url(directory / "study.db"), sweep.name, read_only=read_only
+    )
+
+
+def _shown(sweep: Sweep, directory: Path) -> str:
+    return shown(sweep.storage) if sweep.storage else str(directory / "study.db")

@@ -2,91 +2,31 @@
 
 SQLite in WAL mode by default (one file, `study.db`), in memory when there is no folder, PostgreSQL by URL. A trial
 costs two transactions, one when it starts and one when it finishes; reports are batched into one. Only one process
-writes (see `lock.py`); readers never block it. Rows are plain mappings; `study.py` gives them meaning.
+writes (see `lock.py` and `database.claim`); readers never block it. Rows are plain mappings; `study.py` gives them
+meaning.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.pool import StaticPool
 
+from tuner.database import claim, create_tables, lock_beside, no_such_table, open_engine, reason, shown, sqlite_url
 from tuner.errors import StoreError
+from tuner.lock import WriterLock
+from tuner.schema import MIGRATIONS, SCHEMA_VERSION, events, reports, studies, tables, trials
 
-SCHEMA_VERSION = 1
+__all__ = ["Row", "Store", "closing_on_error", "dumps", "sqlite_url"]
 
 _REPORT_BATCH = 200
 _REPORT_INTERVAL_S = 1.0
-
-_tables = sa.MetaData()
-
-studies = sa.Table(
-    "studies",
-    _tables,
-    sa.Column("study", sa.String, primary_key=True),
-    sa.Column("schema_version", sa.Integer, nullable=False),
-    sa.Column("digest", sa.String, nullable=False),
-    sa.Column("sweep", sa.Text, nullable=False),
-    sa.Column("token", sa.String, nullable=False),
-    sa.Column("status", sa.String, nullable=False),
-    sa.Column("spent_s", sa.Float, nullable=False),
-    sa.Column("created_at", sa.Float, nullable=False),
-)
-
-trials = sa.Table(
-    "trials",
-    _tables,
-    sa.Column("study", sa.String, primary_key=True),
-    sa.Column("trial", sa.Integer, primary_key=True),
-    sa.Column("state", sa.String, nullable=False),
-    sa.Column("attempt", sa.Integer, nullable=False),
-    sa.Column("config", sa.Text, nullable=False),
-    sa.Column("seed", sa.BigInteger, nullable=False),
-    sa.Column("fidelity", sa.Float),
-    sa.Column("context", sa.Text),
-    sa.Column("origin", sa.Integer),
-    sa.Column("provenance", sa.Text, nullable=False),
-    sa.Column("worker", sa.String),
-    sa.Column("deadline", sa.Float),
-    sa.Column("started_at", sa.Float),
-    sa.Column("finished_at", sa.Float),
-    sa.Column("rank", sa.Integer),  # how many trials had finished when this one did: the order of the history
-    sa.Column("metrics", sa.Text),
-    sa.Column("measures", sa.Text),
-    sa.Column("failure_kind", sa.String),
-    sa.Column("failure_message", sa.Text),
-    sa.Column("slot", sa.String),
-)
-
-reports = sa.Table(
-    "reports",
-    _tables,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("study", sa.String, nullable=False),
-    sa.Column("trial", sa.Integer, nullable=False),
-    sa.Column("attempt", sa.Integer, nullable=False),
-    sa.Column("step", sa.Integer, nullable=False),
-    sa.Column("metrics", sa.Text, nullable=False),
-    sa.Column("at", sa.Float, nullable=False),
-    sa.Index("reports_of_trial", "study", "trial"),
-)
-
-events = sa.Table(
-    "events",
-    _tables,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("study", sa.String, nullable=False, index=True),
-    sa.Column("at", sa.Float, nullable=False),
-    sa.Column("kind", sa.String, nullable=False),
-    sa.Column("trial", sa.Integer),
-    sa.Column("detail", sa.Text, nullable=False),
-)
+_READ_BATCH = 5000
 
 Row = Mapping[str, Any]
 
@@ -95,52 +35,94 @@ _INSERT_EVENT = sa.insert(events)
 _INSERT_REPORT = sa.insert(reports)
 
 
-def sqlite_url(path: Path) -> str:
-    """The database URL of a file."""
-    return f"sqlite:///{path}"
-
-
 class Store:
-    """One study's rows. Every write method is one transaction."""
+    """One study's rows. Every write method is one transaction.
 
-    def __init__(self, url: str, study: str, *, read_only: bool = False) -> None:
+    Args:
+        url: See `database.open_engine`.
+        study: The study's name, part of every key.
+        read_only: Look only; another process may be writing.
+        shared: Other folders may name this storage too: take its own lock, beside that of the folder.
+
+    Raises:
+        LockError: Another process writes to the study.
+    """
+
+    def __init__(self, url: str, study: str, *, read_only: bool = False, shared: bool = False) -> None:
         self.study = study
-        self.url = url
+        self.url = shown(url)
+        self.read_only = read_only
         self._reports: list[Row] = []
+        self._lost = ""
+        self._lock: WriterLock | None = None
+        self._engine = open_engine(url, read_only=read_only)
         try:
-            self._engine = _engine(url)
             self._connection = self._engine.connect()
-            if not read_only:
-                _tables.create_all(self._connection)
-                self._connection.commit()
-        except (sa.exc.SQLAlchemyError, ImportError) as error:
-            raise StoreError(f"storage {url!r} cannot be opened: {_reason(error)}") from error
+        except (sa.exc.SQLAlchemyError, UnicodeError) as error:
+            raise StoreError(f"storage {self.url!r} cannot be opened: {reason(error)}") from error
+        try:
+            self._prepare(shared)
+        except BaseException as error:
+            self.close()
+            if isinstance(error, sa.exc.SQLAlchemyError):
+                raise StoreError(f"storage {self.url!r} cannot be opened: {reason(error)}") from error
+            raise
+
+    def _prepare(self, shared: bool) -> None:
+        """Take the storage's own lock, and make the tables; a reader only promises not to write."""
+        postgresql = self._engine.dialect.name == "postgresql"
+        if self.read_only:
+            if postgresql:
+                self._connection = self._connection.execution_options(postgresql_readonly=True)
+            return
+        if postgresql:
+            claim(self._connection, self.study, self.url)
+        elif shared:
+            self._lock = lock_beside(self._connection, self.study)
+        create_tables(self._connection, tables)
 
     def close(self) -> None:
-        """Close the connection; the store cannot be used after."""
-        self._connection.close()
-        self._engine.dispose()
+        """Write what is buffered and close the connection, and with it the lock; harmless when done twice."""
+        try:
+            if not self._connection.closed and not self._lost:
+                self.flush_reports()
+        finally:
+            self._connection.close()
+            self._engine.dispose()
+            if self._lock is not None:
+                self._lock.release()
 
     @contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
-        try:
+        with self._guarded("written"):
             yield self._connection
             self._connection.commit()
-        except sa.exc.SQLAlchemyError as error:
-            self._connection.rollback()
-            raise StoreError(f"storage {self.url!r} cannot be written: {_reason(error)}") from error
-        except BaseException:
-            self._connection.rollback()
-            raise
 
     def _read(self, query: sa.Select[Any]) -> Sequence[Row]:
-        try:
+        with self._guarded("read"):
             rows = [dict(row._mapping) for row in self._connection.execute(query)]
             self._connection.commit()
             return rows
-        except sa.exc.SQLAlchemyError as error:
-            self._connection.rollback()
-            raise StoreError(f"storage {self.url!r} cannot be read: {_reason(error)}") from error
+
+    @contextmanager
+    def _guarded(self, what: str) -> Iterator[None]:
+        """Every failure rolls back, and a database's becomes a StoreError.
+
+        A writer never reconnects: its lock went with the connection, and another process may have written since.
+        """
+        if self._lost:
+            raise StoreError(f"storage {self.url!r} cannot be {what}: {self._lost}")
+        try:
+            yield
+        except BaseException as error:
+            lost = getattr(error, "connection_invalidated", False)
+            if lost:
+                self._lost = reason(error)  # type: ignore[arg-type]
+            elif not self._connection.closed:
+                self._connection.rollback()
+            if isinstance(error, sa.exc.SQLAlchemyError):
+                raise StoreError(f"storage {self.url!r} cannot be {what}: {reason(error)}") from error
+            raise
 
     # --- the study ---
 
@@ -167,45 +149,74 @@ class Store:
                 connection.execute(_INSERT_TRIAL, waiting)
 
     def read_study(self) -> Row | None:
-        """The study's own row; None when there is none.
+        """The study's own row, brought to this version's schema when the store may write; None when there is none.
 
         Raises:
-            StoreError: It was written by a newer version.
+            StoreError: It was written by a newer version, or by an older one from which no migration leads here.
         """
+        query = sa.select(studies).where(studies.c.study == self.study)
         try:
-            rows = self._read(sa.select(studies).where(studies.c.study == self.study))
+            rows = self._read(query)
         except StoreError as error:
-            if "no such table" in str(error):
+            if error.__cause__ is not None and no_such_table(error.__cause__):
                 return None
             raise
         if not rows:
             return None
-        if rows[0]["schema_version"] > SCHEMA_VERSION:
-            raise StoreError(
-                f"storage {self.url!r} has schema {rows[0]['schema_version']}, but this version reads up to "
-                f"{SCHEMA_VERSION}; upgrade tuner"
-            )
-        return rows[0]
+        version: int = rows[0]["schema_version"]
+        if version == SCHEMA_VERSION:
+            return rows[0]
+        self._check_version(version)
+        for step in range(version, SCHEMA_VERSION):
+            with self._transaction() as connection:
+                MIGRATIONS[step](connection, self.study)
+                connection.execute(
+                    sa.update(studies).where(studies.c.study == self.study).values(schema_version=step + 1)
+                )
+        return self._read(query)[0]
+
+    def _check_version(self, version: int) -> None:
+        has = f"storage {self.url!r} has schema {version}, but this version of tuner"
+        if version > SCHEMA_VERSION:
+            raise StoreError(f"{has} reads up to {SCHEMA_VERSION}; upgrade tuner")
+        if any(step not in MIGRATIONS for step in range(version, SCHEMA_VERSION)):
+            raise StoreError(f"{has} writes {SCHEMA_VERSION} and cannot migrate it; use the version that made it")
+        if self.read_only:
+            raise StoreError(f"{has} writes {SCHEMA_VERSION}; continue the study once with `tuner run` to migrate it")
 
     def update_study(self, **values: Any) -> None:
         """Set columns of the study's own row."""
         with self._transaction() as connection:
             connection.execute(sa.update(studies).where(studies.c.study == self.study).values(**values))
 
+    def set_aside(self) -> str:
+        """Rename the study to the first free `<name>.<k>`; returns that."""
+        taken = {row["study"] for row in self._read(sa.select(studies.c.study))}
+        name = next(free for k in itertools.count(1) if (free := f"{self.study}.{k}") not in taken)
+        with self._transaction() as connection:
+            for table in (studies, trials, reports, events):
+                connection.execute(sa.update(table).where(table.c.study == self.study).values(study=name))
+        return name
+
     # --- trials ---
 
     def insert_trials(self, rows: Iterable[Row]) -> None:
         """Add trials, all or none."""
         with self._transaction() as connection:
-            connection.execute(_INSERT_TRIAL, [{**_EMPTY_TRIAL, **row, "study": self.study} for row in rows])
+            empty = {**_EMPTY_TRIAL, "study": self.study}
+            connection.execute(
+                _INSERT_TRIAL,
+                [{**empty, **{name: _storable(value) for name, value in row.items()}} for row in rows],
+            )
 
     def update_trial(self, trial: int, **values: Any) -> None:
         """Set columns of one trial, and write the reports that were buffered, in one transaction."""
         with self._transaction() as connection:
             if self._reports:
                 connection.execute(_INSERT_REPORT, self._reports)
-                self._reports = []
-            connection.execute(_update_trial(tuple(values)), {"_study": self.study, "_trial": trial, **values})
+            row = {name: _storable(value) for name, value in values.items()}
+            connection.execute(_update_trial(tuple(values)), {"_study": self.study, "_trial": trial, **row})
+        self._reports = []
 
     def add_report(self, *, trial: int, attempt: int, step: int, metrics: str) -> None:
         """Buffer an intermediate report; the buffer is written when it is full or a second old."""
@@ -226,13 +237,24 @@ class Store:
         query = sa.select(trials).where(trials.c.study == self.study).order_by(trials.c.trial)
         return self._read(query.where(trials.c.state.in_(states)) if states else query)
 
-    def stream_trials(self) -> Iterator[Row]:
-        """Finished trials in the order in which they finished, in batches, so that memory stays flat."""
+    def finished(self, *, columns: Sequence[str]) -> Iterator[Sequence[sa.Row[Any]]]:
+        """Some columns, then the rank, of the finished trials in the order in which they finished, in batches."""
         last = -1
-        query = sa.select(trials).where(trials.c.study == self.study).order_by(trials.c.rank).limit(2000)
-        while rows := self._read(query.where(trials.c.rank > last)):
-            yield from rows
-            last = rows[-1]["rank"]
+        chosen = [trials.c[name] for name in (*columns, "rank")]
+        query = sa.select(*chosen).where(trials.c.study == self.study).order_by(trials.c.rank).limit(_READ_BATCH)
+        while True:
+            with self._guarded("read"):
+                rows = self._connection.execute(query.where(trials.c.rank > last)).fetchall()
+                self._connection.commit()
+            if not rows:
+                return
+            yield rows
+            last = rows[-1][-1]
+
+    def configs(self) -> Iterator[str]:
+        """The configurations of the finished trials, as JSON, in the order in which they finished."""
+        for rows in self.finished(columns=("config",)):
+            yield from (row[0] for row in rows)
 
     def trial(self, number: int) -> Row | None:
         """One trial; None when there is none of that number."""
@@ -240,8 +262,10 @@ class Store:
         return rows[0] if rows else None
 
     def reports(self, trial: int | None = None) -> Sequence[Row]:
-        """Intermediate reports, of one trial or of all, in the order of arrival."""
-        query = sa.select(reports).where(reports.c.study == self.study).order_by(reports.c.id)
+        """Intermediate reports of the last attempt, of one trial or of all, in the order of arrival."""
+        current = (reports.c.study == trials.c.study) & (reports.c.trial == trials.c.trial)
+        current &= reports.c.attempt == trials.c.attempt
+        query = sa.select(reports).join(trials, current).where(reports.c.study == self.study).order_by(reports.c.id)
         return self._read(query if trial is None else query.where(reports.c.trial == trial))
 
     def counts(self) -> dict[str, int]:
@@ -257,7 +281,7 @@ class Store:
 
     def add_event(self, kind: str, detail: str, trial: int | None = None) -> None:
         """Write down that something happened: a late result, a retry, a lock taken over."""
-        row = {"study": self.study, "at": time.time(), "kind": kind, "trial": trial, "detail": detail}
+        row = {"study": self.study, "at": time.time(), "kind": kind, "trial": trial, "detail": _storable(detail)}
         with self._transaction() as connection:
             connection.execute(_INSERT_EVENT, [row])
 
@@ -291,27 +315,11 @@ def _update_trial(columns: tuple[str, ...]) -> sa.Update:
     return _updates[columns]
 
 
-def _engine(url: str) -> sa.Engine:
-    if url == "sqlite://":
-        return sa.create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
-    # The loop's thinking thread uses the connection too, though never at the same time as the loop.
-    sqlite = {"timeout": 30.0, "check_same_thread": False}
-    engine = sa.create_engine(url, connect_args=sqlite if url.startswith("sqlite") else {})
-    if url.startswith("sqlite"):
-        sa.event.listen(engine, "connect", _tune_sqlite)
-    return engine
-
-
-def _tune_sqlite(connection: Any, _record: object) -> None:
-    """WAL lets readers go on while one process writes; NORMAL survives a killed process, though not a power cut."""
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.close()
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "orig", None) or error).splitlines()[0]
+def _storable(value: Any) -> Any:
+    """Text without what a database cannot hold: lone surrogates, and NUL, which PostgreSQL refuses."""
+    if isinstance(value, str) and ("\0" in value or not value.isascii()):
+        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+    return value
 
 
 def dumps(value: Any) -> str:
