@@ -133,3 +133,72 @@ def test_two_strategies_in_sequence_share_a_history(tmp_path: Path) -> None:
     tuner.run(sweep(bowl, budget={"trials": 5}), tmp_path / "s").close()
     with tuner.run(sweep(bowl, budget={"trials": 8}, search="tpe"), tmp_path / "s") as study:
         assert [r.provenance.engine for r in study.records()] == ["random"] * 5 + ["tpe"] * 3
+
+
+def lucky(config: Mapping[str, Any], trial: Trial) -> float:
+    """The truth is x; one draw is off by up to 100, so that the best of many draws says little."""
+    return float(config["x"]) + trial.seed % 100
+
+
+def test_finalists_are_measured_again_on_fresh_seeds_beyond_the_budget(tmp_path: Path) -> None:
+    from tuner.randomness import trial_seed
+
+    definition = sweep(lucky, repeats={"finalists": 3, "finalist_n": 4}, parallel=2)
+    with tuner.run(definition, tmp_path / "s") as study:
+        records = sorted(study.records(), key=lambda r: r.metrics["loss"])
+        assert len(records) == 6
+        used = {trial_seed(0, number, k) for number in range(6) for k in range(4)}
+        for record in records[:3]:
+            seeds = [trial_seed(0, record.trial, 1_000_000 + k) for k in range(4)]
+            assert not used & set(seeds)
+            values = [record.config["x"] + seed % 100 for seed in seeds]
+            assert record.measures["final.loss"] == pytest.approx(sum(values) / 4)
+            assert record.measures["final.loss_sd"] > 0
+        assert not any("final.loss" in record.measures for record in records[3:])
+        recommended = study.recommend()
+        assert recommended is not None
+        assert recommended.measures["final.loss"] == min(r.measures["final.loss"] for r in records[:3])
+
+
+def test_confirmed_finalists_survive_a_continuation(tmp_path: Path) -> None:
+    notes: list[str] = []
+
+    class Notes(Observer):
+        def note(self, text: str) -> None:
+            notes.append(text)
+            if "measured 2 times again" in text and not (tmp_path / "s" / "inbox").exists():
+                inbox.post(tmp_path / "s", {"verb": "stop"})
+                time.sleep(0.6)  # longer than the loop leaves requests lying
+
+    definition = sweep(sleepy, repeats={"finalists": 3, "finalist_n": 2}, budget={"trials": 4})
+    with tuner.run(definition, tmp_path / "s", observer=Notes()) as study:
+        first = {r.trial: r.measures["final.loss"] for r in study.records() if "final.loss" in r.measures}
+        assert len(first) == 1
+    notes.clear()
+    with tuner.run(definition, tmp_path / "s", observer=Notes()) as study:
+        done = {r.trial: r.measures["final.loss"] for r in study.records() if "final.loss" in r.measures}
+        assert len(done) == 3
+        assert first.items() <= done.items()
+        assert sum("measured 2 times again" in text for text in notes) == 2  # the first was left alone
+        assert study.recommend() == study.best()  # without noise the fresh measurements change nothing
+
+
+def test_a_front_is_confirmed_and_failures_are_counted(tmp_path: Path) -> None:
+    definition = sweep(
+        fails_on_fresh_seeds,
+        metrics={"loss": "minimize", "gain": "maximize"},
+        repeats={"finalists": 2, "finalist_n": 2},
+        budget={"trials": 5},
+    )
+    with tuner.run(definition, tmp_path / "s") as study:
+        front = study.pareto()
+        again = [record for record in study.records() if "final.failed" in record.measures]
+        assert {record.trial for record in again} <= {record.trial for record in front}
+        assert [record.measures["final.failed"] for record in again] == [2.0] * min(2, len(front))
+        assert study.recommend() == study.best()
+
+
+def fails_on_fresh_seeds(config: Mapping[str, Any], trial: Trial) -> dict[str, float]:
+    if "final" in trial.dir.parts:
+        raise ValueError("not this time")
+    return {"loss": config["x"], "gain": config["x"] ** 2}

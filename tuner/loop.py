@@ -9,10 +9,8 @@ the runner tells in that time waits until the strategy has answered. The study i
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import socket
-import statistics
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +24,7 @@ from tuner.interrupts import Interrupts
 from tuner.objective import objective_of
 from tuner.observer import Observer
 from tuner.randomness import trial_seed
+from tuner.repeats import Finalists, averaged
 from tuner.runners.protocol import Event, Finished, Job, Reported, Runner
 from tuner.study import Study
 from tuner.sweep import Sweep, check_feasible, load_sweep
@@ -123,6 +122,8 @@ class Loop:
         self._began = self._counted = self._kept_house = time.monotonic()
         self._session: list[str] = []  # states of the first trials that ended, for the circuit breaker
         self._draining = False
+        self._halted = False  # by a person, not by the budget: the finalists are left for the next session
+        self._finalists = Finalists(study)
         self._level = 0
         self._ask_s = 0.0
         self._asking: Future[list[Proposal]] | None = None
@@ -140,7 +141,7 @@ class Loop:
             while self._turn():
                 pass
         except FailurePolicyError as error:
-            self.reason = str(error)
+            self.reason = str(error).splitlines()[0]
             self._end_running()
             raise
         finally:
@@ -155,7 +156,7 @@ class Loop:
             self._keep_house()
         if not self._draining or self._asking is not None:
             self._fill()
-        if not self._running and self._asking is None:
+        if not self._running and self._asking is None and not self._confirm():
             self.reason = self.reason or self._study.stop_reason or "nothing is left to start"
             return False
         self._deferred += self._runner.poll(0.0 if self._deferred and self._asking is None else _POLL_S)
@@ -178,6 +179,16 @@ class Loop:
             self._running[proposal.trial] = proposal
             self._runner.start(self._job(proposal))
             self._observer.started(proposal)
+
+    def _confirm(self) -> bool:
+        """Measure the finalists again once the budget is spent; whether that is going on."""
+        if not self._halted and self._study.stop_reason is not None:
+            before = self._finalists.began
+            for job in self._finalists.next(self._runner.idle()):
+                self._runner.start(job)
+            if self._finalists.began and not before:
+                self._observer.note(f"{self._study.stop_reason}; measuring the finalists again on fresh seeds")
+        return self._finalists.n_running > 0
 
     def _ask(self) -> list[Proposal]:
         """Proposals for the idle slots; none yet while a slow strategy thinks."""
@@ -231,6 +242,10 @@ class Loop:
             self._runner.prune(event.trial)
 
     def _on_finish(self, event: Finished) -> None:
+        if self._finalists.owns(event):
+            if (news := self._finalists.take(event)) is not None:
+                self._observer.note(news)
+            return
         proposal = self._running.get(event.trial)
         if proposal is None or proposal.attempt != event.attempt:
             return
@@ -263,7 +278,7 @@ class Loop:
         if outcome.state == "completed" and len(done) < repeats.n and self._level < 1:
             return None
         del self._replicates[proposal.trial]
-        return outcome if outcome.state != "completed" else _averaged(done)
+        return outcome if outcome.state != "completed" else averaged(done)
 
     # --- when to stop ---
 
@@ -272,12 +287,13 @@ class Loop:
         if self._interrupts.level <= self._level:
             return
         self._level = self._interrupts.level
-        self._draining = True
+        self._draining = self._halted = True
         self.reason = "interrupted"
+        n_running = len(self._running) + self._finalists.n_running
         if self._level == 1:
-            self._observer.note(f"stopping: {len(self._running)} running trials may end; Ctrl-C again terminates them")
+            self._observer.note(f"stopping: {n_running} running trials may end; Ctrl-C again terminates them")
         elif self._level == 2:
-            self._observer.note(f"terminating {len(self._running)} running trials; Ctrl-C again kills them")
+            self._observer.note(f"terminating {n_running} running trials; Ctrl-C again kills them")
         self._interrupt_running(kill=self._level >= 3)
 
     def _interrupt_running(self, *, kill: bool) -> None:
@@ -301,7 +317,9 @@ class Loop:
         self._obey_requests()
         budget = self._study.problem.budget
         spent = self._study.ledger.spent
-        if budget is not None and budget.time is not None and not self._draining and spent.seconds >= budget.time:
+        if self._draining or self._finalists.began or budget is None or budget.time is None:
+            return
+        if spent.seconds >= budget.time:
             self._draining = True
             self.reason = "the time budget is spent"
             self._observer.note(f"{self.reason}; ending {len(self._running)} running trials")
@@ -323,7 +341,7 @@ class Loop:
 
     def _obey(self, request: dict[str, Any]) -> None:
         if request["verb"] == "stop":
-            self._draining = True
+            self._draining = self._halted = True
             self.reason = "stopped by `tuner stop`"
             self._observer.note(self.reason)
             if request.get("now"):
@@ -360,20 +378,9 @@ class Loop:
             file = self._study.dir / "trials" / str(trial) / name
             if file.is_file():
                 tail += file.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL_LINES:]
-        return "\n".join([head, *(f"  | {line}" for line in tail[-_LOG_TAIL_LINES:])])
-
-
-def _averaged(outcomes: list[Outcome]) -> Outcome:
-    """Mean of the repeats' metrics; their standard deviations join the measures as `<metric>_sd`."""
-    names = set.intersection(*(set(outcome.metrics) for outcome in outcomes))
-    values = {name: [outcome.metrics[name] for outcome in outcomes] for name in sorted(names)}
-    spread = {f"{name}_sd": statistics.stdev(v) for name, v in values.items()} if len(outcomes) > 1 else {}
-    total: dict[str, float] = dict(outcomes[-1].measures)
-    for name in ("wall_s", "cpu_s", "gpu_energy_j"):
-        if name in total:
-            total[name] = sum(outcome.measures.get(name, 0.0) for outcome in outcomes)
-    means = {name: statistics.fmean(v) for name, v in values.items()}
-    return dataclasses.replace(outcomes[-1], metrics=means, measures={**total, **spread})
+        tail = tail[-_LOG_TAIL_LINES:]
+        said = [line for line in head.splitlines() if line.strip().removeprefix("| ") not in tail]
+        return "\n".join([*said, *(f"  | {line}" for line in tail)])
 
 
 def _stopping_rule(study: Study) -> StoppingRule | None:

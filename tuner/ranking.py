@@ -29,6 +29,12 @@ def front(history: History) -> list[int]:
     return [int(n) for n in number[np.lexsort((number, -Y[:, 0]))]]
 
 
+def ordered(history: History) -> list[int]:
+    """Numbers of the feasible trials, best first by the first objective."""
+    Y, number = _feasible(history)
+    return [int(n) for n in number[np.lexsort((number, -Y[:, 0]))]]
+
+
 def best(history: History) -> int | None:
     """The best feasible trial, with several objectives the knee of the front; None when there is none."""
     Y, number = _feasible(history)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 Format = Literal["table", "json", "jsonl", "csv", "md", "value"]
 FORMATS: tuple[Format, ...] = ("table", "json", "jsonl", "csv", "md", "value")
 
+_LATER = ("final.", "test.")
+"""Measures that join a finished trial: the fresh measurements of a finalist, its score on the test split."""
+
 
 def cell(value: Any) -> str:
     """A value as people read it: numbers to 5 significant digits, lists and mappings as compact JSON."""
@@ -38,19 +41,19 @@ def cell(value: Any) -> str:
 
 
 def trial_columns(problem: Problem, records: Sequence[TrialRecord]) -> list[str]:
-    """Column names: the trial, the metrics (and what was measured on the test split), the parameters, how it went."""
-    tests = sorted({name for record in records for name in record.measures if name.startswith("test.")})
+    """Column names: the trial, the metrics (and what was measured of it later), the parameters, how it went."""
+    later = sorted({name for record in records for name in record.measures if name.startswith(_LATER)})
     parameters = [parameter.name for parameter in problem.space.parameters if not isinstance(parameter, Constant)]
     metrics = [metric.name for metric in problem.metrics]
-    return ["trial", "state", *metrics, *tests, *parameters, "feasible", "seconds", "failure"]
+    return ["trial", "state", *metrics, *later, *parameters, "feasible", "seconds", "failure"]
 
 
 def trial_row(record: TrialRecord, problem: Problem) -> dict[str, Any]:
     """One trial by column name; a parameter and a metric of the same name would be told apart by their column."""
     failure = record.failure.kind if record.failure is not None else None
     head = {"trial": record.trial, "state": record.state, "feasible": record.feasible}
-    tests = {name: value for name, value in record.measures.items() if name.startswith("test.")}
-    return {**record.config, **record.metrics, **tests, **head, "seconds": record.seconds, "failure": failure}
+    later = {name: value for name, value in record.measures.items() if name.startswith(_LATER)}
+    return {**record.config, **record.metrics, **later, **head, "seconds": record.seconds, "failure": failure}
 
 
 def render_trials(

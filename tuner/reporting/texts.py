@@ -12,6 +12,7 @@ from tuner.budget import stop_reason
 from tuner.errors import UsageError
 from tuner.lock import is_locked
 from tuner.records import utc
+from tuner.repeats import PREFIX, confirmed
 from tuner.reporting.progress import clock, totals
 from tuner.reporting.tables import Format, cell, render, render_trials, trial_columns, trial_row
 
@@ -38,9 +39,10 @@ def describe(study: Study, format: Format, *, width: int | None = None) -> str:
     records = study.pareto()
     if format == "json":
         return render_trials(records, study, "json", thing="pareto")
+    chosen = study.recommend()
     if len(study.problem.objectives) == 1:
-        records = records[:1]
-    if not records:
+        records = confirmed(study) or records[:1]
+    if not records or chosen is None:
         return f"no feasible trial in {totals(study)}"
     baseline = baseline_of(study)
     shown = records if baseline is None or baseline.trial in {r.trial for r in records} else [*records, baseline]
@@ -50,18 +52,23 @@ def describe(study: Study, format: Format, *, width: int | None = None) -> str:
         volume, corner = study.hypervolume()
         where = ", ".join(f"{m.name}={cell(c)}" for m, c in zip(objectives, corner, strict=True))
         lines.append(f"front of {len(records)} in {totals(study)}; hypervolume {volume:.5g} from {where}")
-        lines.append(f"knee: trial {_knee(study)}")
+        lines.append(f"knee{_again(study, chosen)}: trial {chosen.trial}")
     else:
-        lines.append(f"best of {totals(study)}: trial {records[0].trial}")
+        lines.append(f"best of {totals(study)}{_again(study, chosen)}: trial {chosen.trial}")
     if baseline is not None:
         lines.append(f"baseline: trial {baseline.trial}")
     return "\n".join(lines)
 
 
-def _knee(study: Study) -> int:
-    best = study.best()
-    assert best is not None
-    return best.trial
+def _again(study: Study, chosen: TrialRecord) -> str:
+    """What the fresh measurements of a recommended trial say; nothing when it had none."""
+    fresh = [
+        f"{m.name}={cell(chosen.measures[PREFIX + m.name])}"
+        + (f" ± {chosen.measures[sd]:.2g}" if (sd := f"{PREFIX}{m.name}_sd") in chosen.measures else "")
+        for m in study.problem.objectives
+        if PREFIX + m.name in chosen.measures
+    ]
+    return f", measured again ({', '.join(fresh)})" if fresh else ""
 
 
 def _table(records: Sequence[TrialRecord], study: Study, width: int | None, baseline: TrialRecord | None) -> str:

@@ -307,7 +307,10 @@ class EarlyStop(Section):
 
 
 class Repeats(Section):
-    """Replicates against noise: `n` of every configuration, then `finalist_n` of the `finalists` best."""
+    """Replicates against noise: `n` of every configuration, then `finalist_n` of the `finalists` best.
+
+    The finalists are measured once the budget is spent, on fresh seeds, beyond the budget.
+    """
 
     n: int = Field(default=1, ge=1, le=10_000, examples=[3])
     finalists: int = Field(default=0, ge=0, le=100_000, examples=[5])
