@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from tuner import ranking, repeats
 from tuner.budget import stop_reason, trials_left
+from tuner.database import RESTORE
 from tuner.errors import StoreError, TunerError, UsageError
 from tuner.judging import judge
 from tuner.leases import Leases
@@ -26,10 +27,18 @@ from tuner.lock import WriterLock, worker_alive
 from tuner.problem import Problem
 from tuner.proposer import Proposer
 from tuner.randomness import trial_seed
-from tuner.records import TrialRecord, finished_columns, finished_record, proposal_of, record_of, row_of
+from tuner.records import (
+    TrialRecord,
+    finished_columns,
+    finished_record,
+    new_proposal,
+    proposal_of,
+    record_of,
+    row_of,
+)
 from tuner.store import Store, dumps
 from tuner.sweep import Sweep
-from tuner.trial import FAILURE_KINDS, FINISHED, Config, Failure, FailureKind, Outcome, Proposal, Provenance
+from tuner.trial import FAILURE_KINDS, FINISHED, Config, Failure, FailureKind, Outcome, Proposal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +91,7 @@ class Study:
         if row is None:
             raise StoreError(f"{store.url} holds no study; create one with `tuner run SWEEP`")
         self.token: str = row["token"]
-        self._ledger = Ledger(problem, gpus=sweep.runner.gpus, read=self.read)
+        self._ledger = self._new_ledger()
         self._load(row["spent_s"])
 
     # --- creating, opening, closing ---
@@ -130,10 +139,12 @@ class Study:
 
     def close(self) -> None:
         """Write what is buffered and let go of the lock; harmless when done twice."""
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
-        self._store.close()
+        try:
+            self._store.close()
+        finally:
+            if self._lock is not None:
+                self._lock.release()
+                self._lock = None
 
     def __enter__(self) -> Study:
         return self
@@ -141,14 +152,23 @@ class Study:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _new_ledger(self) -> Ledger:
+        gpus, configs = self.sweep.runner.gpus, self._store.configs if self._store.read_only else None
+        return Ledger(self.problem, gpus=gpus, read=self.read, configs=configs)
+
     def _load(self, spent_s: float) -> None:
         """Rebuild what is kept in memory from the store."""
-        for row in self._store.stream_trials():
-            self._ledger.finish(record_of(row))
-            self._ledger.next_rank = row["rank"] + 1
+        try:
+            for rows in self._store.finished(columns=self._ledger.columns):
+                self._ledger.replay(rows)
+            waiting_or_running = list(self.records(states=("waiting", "running")))
+        except (ValueError, TypeError, LookupError) as error:
+            raise StoreError(
+                f"{self._store.url} holds a trial that cannot be understood: {error}; {RESTORE}"
+            ) from error
         spent = self._ledger.spent
         spent.seconds, spent.started = spent_s, spent.finished
-        for record in self.records(states=("waiting", "running")):
+        for record in waiting_or_running:
             proposal = proposal_of(record)
             self._ledger.add(proposal)
             if record.state == "waiting":
@@ -249,7 +269,7 @@ class Study:
     def report(self, trial: int, step: int, metrics: Mapping[str, float]) -> bool:
         """Take in intermediate values; True when the trial should stop, because it is no longer running."""
         proposal = self._ledger.pending.get(trial)
-        if proposal is None:
+        if proposal is None or trial not in self._ledger.spent.running:
             return True
         finite = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
         self._ledger.report(trial, int(step), finite)
@@ -265,18 +285,16 @@ class Study:
             UsageError: An objective is missing, a name is unknown to this study, or there is no such trial.
         """
         proposal = self._ledger.pending.get(trial)
-        config = proposal.config if proposal is not None else {}
-        values = {name: float(value) for name, value in metrics.items()}
-        bad = sorted(name for name, value in values.items() if not math.isfinite(value))
-        if bad:
-            message = ", ".join(f"{name}={values[name]}" for name in bad)
-            failure = Failure(kind="bad_metric", message=f"not finite: {message}")
-            return self.finish(trial, Outcome(state="failed", failure=failure), attempt=attempt, slot=slot) is not None
-        complete = self.problem.complete(config, values)
+        outcome = self._told(proposal.config, metrics, f"trial {trial}") if proposal is not None else _outcome(metrics)
+        return self.finish(trial, outcome, attempt=attempt, slot=slot) is not None
+
+    def _told(self, config: Config, metrics: Mapping[str, float], what: str) -> Outcome:
+        outcome = _outcome(metrics)
+        complete = self.problem.complete(config, outcome.metrics)
         missing = [metric.name for metric in self.problem.objectives if metric.name not in complete]
-        if missing and proposal is not None:
-            raise UsageError(f"trial {trial}: every objective must be told, but {', '.join(missing)} is missing")
-        return self.finish(trial, Outcome(state="completed", metrics=values), attempt=attempt, slot=slot) is not None
+        if missing and outcome.state == "completed":
+            raise UsageError(f"{what}: every objective must be told, but {', '.join(missing)} is missing")
+        return outcome
 
     def fail(self, trial: int, kind: FailureKind, message: str = "", *, attempt: int | None = None) -> bool:
         """Record that a trial failed; False when that came late and changed nothing.
@@ -317,11 +335,11 @@ class Study:
         if outcome.failure is not None and self._tries_again(proposal, outcome.failure):
             return self.requeue(trial, outcome.failure.message or outcome.failure.kind)
         outcome = judge(self.problem, proposal.config, outcome, on_oom=self.sweep.runner.on_oom)
-        leased_at = self._leases.end(trial)
-        started_at, finished_at = ran if ran is not None else (leased_at, time.time())
+        started_at, finished_at = ran if ran is not None else self._leases.span(trial)
         record = finished_record(proposal, outcome, started_at, finished_at, slot)
         self._store.update_trial(trial, rank=self._ledger.next_rank, **finished_columns(record))
         self._ledger.finish(record)
+        self._leases.end(trial)
         return self._with_feasibility(record)
 
     def _tries_again(self, proposal: Proposal, failure: Failure) -> bool:
@@ -340,8 +358,7 @@ class Study:
         again = dataclasses.replace(proposal, attempt=proposal.attempt + 1)
         self._store.update_trial(trial, state="waiting", attempt=again.attempt, worker=None, deadline=None)
         self._store.add_event("requeued", why, trial)
-        self._ledger.pending[trial] = again
-        self._ledger.spent.running.discard(trial)
+        self._ledger.requeue(again)
         self._leases.end(trial)
         self._leases.wait(again)
         return self.read(trial)
@@ -366,11 +383,13 @@ class Study:
         """Take in an observation made elsewhere; returns the trial's number. It does not count against the budget."""
         whole = self.problem.space.normalise(config)
         proposal = new_proposal(self.problem, self._ledger.next_trial, whole, "added")
+        outcome = self._told(whole, metrics, "an observation")
+        outcome = judge(self.problem, whole, outcome, on_oom=self.sweep.runner.on_oom)
         now = time.time()
-        self._store.insert_trials([{**row_of(proposal), "state": "running", "worker": self._worker, "started_at": now}])
-        self._ledger.add(proposal)
-        self._begin(proposal, now, None)
-        self.tell(proposal.trial, metrics)
+        record = finished_record(proposal, outcome, now, now, None)
+        row = {**row_of(proposal), **finished_columns(record), "rank": self._ledger.next_rank}
+        self._store.insert_trials([row])
+        self._ledger.finish(record)
         return proposal.trial
 
     def retry(self, trials: Sequence[int]) -> None:
@@ -391,7 +410,7 @@ class Study:
             self._store.update_trial(trial, state="waiting", attempt=attempt, finished_at=None, worker=None, **empty)
             self._store.add_event("retried", "by request", trial)
         seconds = self._ledger.spent.seconds
-        self._ledger = Ledger(self.problem, gpus=self.sweep.runner.gpus, read=self.read)
+        self._ledger = self._new_ledger()
         self._leases = Leases()
         self._load(seconds)
 
@@ -454,9 +473,7 @@ class Study:
 
     def reports(self, trial: int) -> list[tuple[int, dict[str, float]]]:
         """Steps and values that a trial reported, of its last attempt."""
-        rows = self._store.reports(trial)
-        last = max((row["attempt"] for row in rows), default=0)
-        return [(row["step"], json.loads(row["metrics"])) for row in rows if row["attempt"] == last]
+        return [(row["step"], json.loads(row["metrics"])) for row in self._store.reports(trial)]
 
     def events(self) -> list[dict[str, Any]]:
         """What happened beside the trials: takeovers, retries, late results."""
@@ -490,7 +507,10 @@ class Study:
         return trials_frame(self)
 
 
-def new_proposal(problem: Problem, number: int, config: Config, engine: str) -> Proposal:
-    """A proposal that no strategy made: the baseline, an initial, enqueued or added configuration."""
-    seed = trial_seed(problem.seed, number)
-    return Proposal(config=config, provenance=Provenance(engine=engine), trial=number, seed=seed)
+def _outcome(metrics: Mapping[str, float]) -> Outcome:
+    """What was told, as an outcome: a failure when a value is not finite."""
+    values = {name: float(value) for name, value in metrics.items()}
+    bad = ", ".join(f"{name}={value}" for name, value in sorted(values.items()) if not math.isfinite(value))
+    if bad:
+        return Outcome(state="failed", failure=Failure(kind="bad_metric", message=f"not finite: {bad}"))
+    return Outcome(state="completed", metrics=values)
