@@ -195,7 +195,8 @@ class Study:
         Args:
             n: How many; None for one alone.
             worker: Who evaluates them; this process by default.
-            lease_s: After so many seconds without a result the trial waits for another attempt (default: a day).
+            lease_s: After so many seconds without a result the trial waits for another attempt; a day by default,
+                infinity for a worker that cannot be forgotten.
 
         Raises:
             ExhaustedError: `n` is None, and no further trial may start.
@@ -216,7 +217,7 @@ class Study:
     def _start(self, n: int, worker: str, lease_s: float) -> list[Proposal]:
         started: list[Proposal] = []
         now = time.time()
-        deadline = now + lease_s
+        deadline = None if math.isinf(lease_s) else now + lease_s
         lease = {"state": "running", "worker": worker, "deadline": deadline, "started_at": now}
         while len(started) < n and (proposal := self._leases.next) is not None:
             if proposal.attempt == 1 and not self._may_start():
