@@ -9,6 +9,7 @@ the runner tells in that time waits until the strategy has answered. The study i
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import time
@@ -215,7 +216,7 @@ class Loop:
 
     def _timed_ask(self, n: int) -> list[Proposal]:
         started = time.perf_counter()
-        proposals = self._study.ask(n, worker=self._worker)
+        proposals = self._study.ask(n, worker=self._worker, lease_s=math.inf)
         self._ask_s = time.perf_counter() - started
         return proposals
 
