@@ -18,8 +18,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     reasons = {}
     if not discover_gpus():
         reasons["gpu"] = "needs an NVIDIA GPU"
-    if "TUNER_TEST_POSTGRESQL" not in os.environ:
-        reasons["postgresql"] = "needs a PostgreSQL server, named by TUNER_TEST_POSTGRESQL"
     for item in items:
         for marker, reason in reasons.items():
             if item.get_closest_marker(marker):
