@@ -32,6 +32,7 @@ StudyArgument = Annotated[str | None, typer.Argument(help="Folder or name of a s
 FormatOption = Annotated[str, typer.Option("--format", "-f", help="table, json, jsonl, csv, md or value.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Short for -f json.")]
 NameOption = Annotated[list[str] | None, typer.Option("--name", "-n", help="Only this parameter or metric; repeat it.")]
+KeyOption = Annotated[list[str] | None, typer.Option("--name", "-n", help="Only this key of the document; repeat it.")]
 ParamOption = Annotated[list[str] | None, typer.Option("--param", "-P", help="Fix a parameter: -P lr=1e-4.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", "-S", help="Set a key: -S budget.trials=5.")]
 SweepArgument = Annotated[Path, typer.Argument(help="A sweep file.")]
@@ -45,8 +46,6 @@ def _errors() -> Iterator[None]:
     except TunerError as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(error.exit_code) from error
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     except (typer.Exit, typer.Abort):
@@ -57,6 +56,14 @@ def _errors() -> Iterator[None]:
         hint = "set TUNER_DEBUG=1 for the traceback and report it"
         print(f"internal error: {type(error).__name__}: {error}; {hint}", file=sys.stderr)
         raise typer.Exit(1) from error
+
+
+def _say(text: object) -> None:
+    """Print a result; a reader that has seen enough, such as `head`, is no error."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
@@ -75,6 +82,17 @@ def _format(format: str, json: bool) -> Any:
     if chosen not in FORMATS:
         raise UsageError(f"-f must be one of {', '.join(FORMATS)}, but got {chosen!r}")
     return chosen
+
+
+def _states(words: list[str]) -> list[str]:
+    from typing import get_args
+
+    from tuner.trial import State
+
+    for word in words:
+        if word not in get_args(State):
+            raise UsageError(f"--state must be one of {', '.join(get_args(State))}, but got {word!r}")
+    return words
 
 
 def _width() -> int | None:
@@ -96,7 +114,7 @@ def init(
         from tuner.verbs.scaffold import write_first_sweep
 
         for file in write_first_sweep(directory, force=force):
-            print(file)
+            _say(file)
 
 
 @app.command()
@@ -110,9 +128,9 @@ def validate(
     with _errors():
         from tuner.verbs.preview import preview, sampled_metrics
 
-        print(preview(sweep, params=param or (), sets=set_ or (), suggestions=0))
+        _say(preview(sweep, params=param or (), sets=set_ or (), suggestions=0))
         if sample_output is not None:
-            print(sampled_metrics(sweep, sample_output))
+            _say(sampled_metrics(sweep, sample_output))
 
 
 @app.command()
@@ -136,7 +154,7 @@ def run(
         from tuner.verbs.preview import preview
 
         if dry_run:
-            print(preview(sweep, params=param or (), sets=sets, suggestions=3))
+            _say(preview(sweep, params=param or (), sets=sets, suggestions=3))
             return
         code = _run(sweep, directory, param or [], sets, new=new, adopt=adopt, plain=plain, quiet=quiet, json=json,
                     verbose=verbose)  # fmt: skip
@@ -158,7 +176,7 @@ def _run(
 ) -> int:
     import tuner
     from tuner.reporting.progress import make_progress
-    from tuner.reporting.texts import describe, exit_code
+    from tuner.reporting.texts import describe, exit_code, what_next
     from tuner.sweep import load_sweep
 
     loaded = load_sweep(sweep, params=params, sets=sets)
@@ -168,19 +186,23 @@ def _run(
     no_color = bool(os.environ.get("NO_COLOR"))
     observer = make_progress(plain=plain, quiet=quiet, no_color=no_color, environment=os.environ)
     with tuner.run(loaded, directory, new=new, adopt=adopt, observer=observer) as study:
-        print(describe(study, "json" if json else "table", width=_width()))
+        _say(describe(study, "json" if json else "table", width=_width()))
         if not quiet and not json:
-            print(f"continue: tuner run {sweep}    look: tuner pareto {study.dir}", file=sys.stderr)
+            again = [str(sweep), *(["--dir", str(directory)] if directory else [])]
+            again += [word for flag, words in (("-P", params), ("-S", sets)) for text in words for word in (flag, text)]
+            print(what_next(study, again), file=sys.stderr)
         return exit_code(study)
 
 
 @app.command()
-def status(study: StudyArgument = None, json: JsonOption = False) -> None:
-    """How far a study is. Example: tuner status digits"""
+def status(
+    study: StudyArgument = None, format: FormatOption = "table", json: JsonOption = False, name: KeyOption = None
+) -> None:
+    """How far a study is. Example: tuner status digits -f value -n spent_s"""
     with _reading(study) as opened:
         from tuner.reporting.texts import status_text
 
-        print(status_text(opened, json=json))
+        _say(status_text(opened, _format(format, json), names=name or ()))
 
 
 @app.command()
@@ -193,7 +215,7 @@ def best(
 
         found = opened.best()
         records = [found] if found is not None else []
-        print(render_trials(records, opened, _format(format, json), thing="best", names=name or (), width=_width()))
+        _say(render_trials(records, opened, _format(format, json), thing="best", names=name or (), width=_width()))
         if not records:
             print(f"study {opened.sweep.name} has no feasible trial yet", file=sys.stderr)
             raise typer.Exit(3)
@@ -208,7 +230,7 @@ def pareto(
         from tuner.reporting.tables import render_trials
 
         records = opened.pareto()
-        print(render_trials(records, opened, _format(format, json), thing="pareto", names=name or (), width=_width()))
+        _say(render_trials(records, opened, _format(format, json), thing="pareto", names=name or (), width=_width()))
         if not records:
             print(f"study {opened.sweep.name} has no feasible trial yet", file=sys.stderr)
             raise typer.Exit(3)
@@ -226,8 +248,8 @@ def trials(
     with _reading(study) as opened:
         from tuner.reporting.tables import render_trials
 
-        records = list(opened.records(states=state or ()))
-        print(render_trials(records, opened, _format(format, json), thing="trials", names=name or (), width=_width()))
+        records = list(opened.records(states=_states(state or [])))
+        _say(render_trials(records, opened, _format(format, json), thing="trials", names=name or (), width=_width()))
 
 
 # --- look closer ---
@@ -237,13 +259,15 @@ def trials(
 def show(
     trial: Annotated[int, typer.Argument(help="The trial's number.")],
     study: StudyArgument = None,
+    format: FormatOption = "table",
     json: JsonOption = False,
+    name: KeyOption = None,
 ) -> None:
     """One trial: configuration, metrics, why it was proposed, how it went. Example: tuner show 12"""
     with _reading(study) as opened:
         from tuner.reporting.texts import trial_text
 
-        print(trial_text(opened, trial, json=json))
+        _say(trial_text(opened, trial, _format(format, json), names=name or ()))
 
 
 @app.command()
@@ -257,16 +281,16 @@ def logs(
     with _reading(study) as opened:
         from tuner.reporting.texts import log_text
 
-        print(log_text(opened, trial, names=("stderr.log",) if stderr else ("stdout.log", "stderr.log"), tail=tail))
+        _say(log_text(opened, trial, names=("stderr.log",) if stderr else ("stdout.log", "stderr.log"), tail=tail))
 
 
 @app.command("list")
-def list_(json: JsonOption = False) -> None:
+def list_(format: FormatOption = "table", json: JsonOption = False, name: KeyOption = None) -> None:
     """The studies under .tuner/. Example: tuner list"""
     with _errors():
         from tuner.reporting.texts import list_text
 
-        print(list_text(json=json))
+        _say(list_text(_format(format, json), names=name or ()))
 
 
 # --- control ---
@@ -281,7 +305,7 @@ def stop(
     with _errors():
         from tuner.verbs.requests import request_stop
 
-        print(request_stop(study, now=now))
+        _say(request_stop(study, now=now))
 
 
 @app.command()
@@ -294,7 +318,7 @@ def retry(
     with _errors():
         from tuner.verbs.requests import request_retry
 
-        print(request_retry(study, trials or [], failed=failed))
+        _say(request_retry(study, trials or [], failed=failed))
 
 
 @app.command()
@@ -306,7 +330,7 @@ def enqueue(
     with _errors():
         from tuner.verbs.requests import request_enqueue
 
-        print(request_enqueue(study, params))
+        _say(request_enqueue(study, params))
 
 
 @app.command()
@@ -320,7 +344,7 @@ def ask(
     with _errors():
         from tuner.verbs.requests import ask_proposals
 
-        print(ask_proposals(study, n, lease, json=json))
+        _say(ask_proposals(study, n, lease, json=json))
 
 
 @app.command()
@@ -336,7 +360,7 @@ def tell(
     with _errors():
         from tuner.verbs.requests import tell_result
 
-        print(tell_result(study, trial, metrics or [], failed=failed, message=message, attempt=attempt))
+        _say(tell_result(study, trial, metrics or [], failed=failed, message=message, attempt=attempt))
 
 
 # --- move data, environment ---
@@ -352,7 +376,7 @@ def export(
     with _reading(study) as opened:
         from tuner.verbs.exporting import export_study
 
-        print(export_study(opened, to, output))
+        _say(export_study(opened, to, output))
 
 
 @app.command("import")
@@ -367,7 +391,7 @@ def import_(
     with _errors():
         from tuner.verbs.importing import import_file
 
-        print(import_file(source, study=study, output=output))
+        _say(import_file(source, study=study, output=output))
 
 
 @app.command()
@@ -378,7 +402,7 @@ def schema(json: JsonOption = True) -> None:
 
         from tuner.sweep import json_schema
 
-        print(dumps(json_schema(), indent=2))
+        _say(dumps(json_schema(), indent=2))
 
 
 @app.command()
@@ -388,10 +412,10 @@ def doctor(json: JsonOption = False) -> None:
         from tuner.verbs.doctor import examine, report_text
 
         findings = examine()
-        print(report_text(findings, json=json))
+        _say(report_text(findings, json=json))
         if not all(finding.ok for finding in findings):
             raise typer.Exit(8)
 
 
 if __name__ == "__main__":
-    app()
+    app(prog_name="tuner")

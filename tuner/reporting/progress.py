@@ -6,6 +6,7 @@ at totals, the running trials and the current front.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Mapping
@@ -93,7 +94,8 @@ class PlainLines(Observer):
         self._last = time.monotonic()
 
     def _say(self, text: str) -> None:
-        print(text, file=self._out, flush=True)
+        with contextlib.suppress(BrokenPipeError):  # whoever read this is gone; the sweep goes on
+            print(text, file=self._out, flush=True)
         self._last = time.monotonic()
 
     def began(self, study: Study, *, slots: int) -> None:
@@ -101,7 +103,8 @@ class PlainLines(Observer):
         self._study = study
         method = study.problem.search.method if study.problem.search is not None else "auto"
         where = study.dir if study.dir is not None else "memory"
-        self._say(f"study {study.sweep.name} in {where}: {totals(study)}, search {method}, {slots} slots")
+        continues = " continues" if study.ledger.spent.finished else ""
+        self._say(f"study {study.sweep.name} in {where}{continues}: {totals(study)}, search {method}, {slots} slots")
 
     def finished(self, record: TrialRecord) -> None:
         """One line."""

@@ -24,6 +24,9 @@ FORMATS: tuple[Format, ...] = ("table", "json", "jsonl", "csv", "md", "value")
 _LATER = ("final.", "test.")
 """Measures that join a finished trial: the fresh measurements of a finalist, its score on the test split."""
 
+_CELL_LIMITS = (32, 16)
+"""Characters that a cell of a too wide table is cut to; whole values are in `tuner show` and the other formats."""
+
 
 def cell(value: Any) -> str:
     """A value as people read it: numbers to 5 significant digits, lists and mappings as compact JSON."""
@@ -82,21 +85,56 @@ def render_trials(
     if format in ("json", "jsonl"):
         return _json(records, study, format, thing)
     columns = trial_columns(problem, records)
+    rows = [trial_row(record, problem) for record in records]
+    if format == "table" and not rows:
+        return "no trials"
+    return render_rows(columns, rows, format, names, width=width, unless_empty=("trial",))
+
+
+def render_rows(
+    columns: Sequence[str],
+    rows: Sequence[Mapping[str, Any]],
+    format: Format,
+    names: Sequence[str] = (),
+    *,
+    width: int | None = None,
+    unless_empty: Sequence[str] | None = None,
+) -> str:
+    """Rows in any of the formats but `json`, all columns or those asked for.
+
+    Args:
+        columns: Every column there is.
+        rows: By column name.
+        format: How.
+        names: The columns to show, empty for all; `value` needs them and makes a row one line.
+        width: Terminal width; None never truncates.
+        unless_empty: When given, other columns without any value are left out of tables.
+
+    Raises:
+        UsageError: A name is not a column, or `value` was asked for without names.
+    """
     for name in names:
         if name not in columns:
-            raise UsageError(f"there is no parameter or metric {name!r} (there are: {', '.join(columns)})")
-    columns = list(names) or columns
-    rows = [trial_row(record, problem) for record in records]
+            raise UsageError(f"there is nothing called {name!r} (there are: {', '.join(columns)})")
+    if format == "value" and not names:
+        raise UsageError("-f value needs to know which value: add --name NAME, as in `tuner best -f value --name lr`")
+    chosen = list(names) or list(columns)
     if format == "value":
-        if not names:
-            raise UsageError(
-                "-f value needs to know which value: add --name NAME, as in `tuner best -f value --name lr`"
-            )
-        return "\n".join("\t".join(plain(row.get(name)) for name in names) for row in rows)
-    shown = [name for name in columns if any(row.get(name) is not None for row in rows) or name in ("trial", *names)]
-    if format == "csv":
-        return to_csv(columns, rows).rstrip("\n")
-    return render(shown, rows, format, width=width)
+        return "\n".join("\t".join(plain(row.get(name)) for name in chosen) for row in rows)
+    if format == "jsonl":
+        return "\n".join(json.dumps({name: row.get(name) for name in chosen}) for row in rows)
+    if format != "csv" and unless_empty is not None and not names:
+        chosen = [n for n in chosen if n in unless_empty or any(row.get(n) is not None for row in rows)]
+    return render(chosen, rows, format, width=width)
+
+
+def render_document(document: Mapping[str, Any], format: Format, names: Sequence[str] = ()) -> str:
+    """One document: as JSON, or as a row of its keys. Raises `UsageError` as `render_rows` does."""
+    if format == "json":
+        return json.dumps(document, indent=2)
+    if format == "jsonl" and not names:
+        return json.dumps(document)
+    return render_rows(list(document), [document], format, names)
 
 
 def plain(value: Any) -> str:
@@ -149,15 +187,43 @@ def _table(columns: Sequence[str], cells: Sequence[Sequence[str]], width: int | 
     from rich.console import Console
     from rich.table import Table
 
+    columns, cells, hidden = (columns, cells, []) if width is None else _fitted(columns, cells, width)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for index, name in enumerate(columns):
         numeric = all(_is_number(line[index]) for line in cells)
-        table.add_column(name, justify="right" if numeric else "left", no_wrap=width is None, overflow="fold")
+        table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
     for line in cells:
         table.add_row(*(text.replace("[", "\\[") for text in line))
     out = io.StringIO()
     Console(file=out, width=width or 10_000, color_system=None, highlight=False).print(table)
-    return "\n".join(line.rstrip() for line in out.getvalue().strip("\n").splitlines())
+    lines = [line.rstrip() for line in out.getvalue().strip("\n").splitlines()]
+    if hidden:
+        lines += ["", f"no room for {', '.join(hidden)}: --name NAME shows one, -f csv all"]
+    return "\n".join(lines)
+
+
+def _fitted(
+    columns: Sequence[str], cells: Sequence[Sequence[str]], width: int
+) -> tuple[Sequence[str], Sequence[Sequence[str]], list[str]]:
+    """The table made to fit: long cells cut to the first limit that is enough, then the widest columns left out."""
+
+    def widths(lines: Sequence[Sequence[str]]) -> list[int]:
+        return [max(len(name), *(len(line[i]) for line in lines)) for i, name in enumerate(columns)]
+
+    shown = list(range(len(columns)))
+    for limit in (10_000, *_CELL_LIMITS):
+        cut = [[text if len(text) <= limit else text[: limit - 1] + "…" for text in line] for line in cells]
+        if _table_width(widths(cut)) <= width:
+            break
+    sizes = widths(cut)
+    while len(shown) > 2 and _table_width([sizes[i] for i in shown]) > width:
+        shown.remove(max(shown[1:], key=lambda i: (sizes[i], i)))
+    hidden = [name for i, name in enumerate(columns) if i not in shown]
+    return [columns[i] for i in shown], [[line[i] for i in shown] for line in cut], hidden
+
+
+def _table_width(sizes: Sequence[int]) -> int:
+    return sum(sizes) + 3 * (len(sizes) - 1) + 2
 
 
 def _is_number(text: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,16 @@ from tuner.lock import is_locked
 from tuner.records import utc
 from tuner.repeats import PREFIX, confirmed
 from tuner.reporting.progress import clock, totals
-from tuner.reporting.tables import Format, cell, render, render_trials, trial_columns, trial_row
+from tuner.reporting.tables import (
+    Format,
+    cell,
+    render,
+    render_document,
+    render_rows,
+    render_trials,
+    trial_columns,
+    trial_row,
+)
 
 if TYPE_CHECKING:
     from tuner.records import TrialRecord
@@ -32,6 +42,15 @@ def exit_code(study: Study) -> int:
     if budget is not None and budget.target and not study.ledger.spent.reached:
         return 3
     return 0
+
+
+def what_next(study: Study, arguments: Sequence[str]) -> str:
+    """The commands that continue a sweep which is not done, and that look at its front, ready to paste."""
+    look = f"look: {shlex.join(['tuner', 'pareto', str(study.dir)])}"
+    interrupted = study.ending is not None and study.ending.signal is not None
+    if study.stop_reason is not None and not interrupted:
+        return look
+    return f"continue: {shlex.join(['tuner', 'run', *arguments])}\n{look}"
 
 
 def describe(study: Study, format: Format, *, width: int | None = None) -> str:
@@ -90,7 +109,7 @@ def baseline_of(study: Study) -> TrialRecord | None:
     return study.read(0)
 
 
-def status_text(study: Study, *, json: bool) -> str:
+def status_text(study: Study, format: Format, *, names: Sequence[str] = ()) -> str:
     """How far a study is, whether somebody works on it, what it spent, its best."""
     counts = study.counts()
     spent, budget = study.ledger.spent, study.problem.budget
@@ -111,8 +130,8 @@ def status_text(study: Study, *, json: bool) -> str:
     if len(study.problem.objectives) > 1:
         volume, corner = study.hypervolume()
         document |= {"front": len(study.pareto()), "hypervolume": volume, "reference": corner}
-    if json:
-        return _dump(document)
+    if format != "table" or names:
+        return render_document(document, format, names)
     lines = [
         f"study {study.sweep.name} in {study.dir}: {'running' if running else 'not running'}",
         f"{totals(study)} ({', '.join(f'{n} {state}' for state, n in sorted(counts.items())) or 'none yet'})",
@@ -126,15 +145,15 @@ def status_text(study: Study, *, json: bool) -> str:
     return "\n".join(lines)
 
 
-def trial_text(study: Study, number: int, *, json: bool) -> str:
+def trial_text(study: Study, number: int, format: Format, *, names: Sequence[str] = ()) -> str:
     """One trial with its provenance, prediction against outcome, reports and what the runner measured."""
     record = study.read(number)
     reports = study.reports(number)
     events = [event for event in study.events() if event["trial"] == number]
-    if json:
+    if format != "table" or names:
         happened = [{"at": utc(e["at"]), "kind": e["kind"], "detail": e["detail"]} for e in events]
         document = {"schema": "tuner.trial/1", "study": study.sweep.name, "trial": record.to_json()}
-        return _dump({**document, "reports": reports, "events": happened})
+        return render_document({**document, "reports": reports, "events": happened}, format, names)
     lines = [f"trial {number}: {record.state}, attempt {record.attempt}, seed {record.seed}"]
     if record.failure is not None:
         lines.append(f"failure: {record.failure.kind}: {record.failure.message}")
@@ -186,7 +205,7 @@ def log_text(study: Study, number: int, *, names: Sequence[str], tail: int) -> s
     return "\n".join(parts) if parts else f"trial {number} printed nothing"
 
 
-def list_text(*, json: bool) -> str:
+def list_text(format: Format, *, names: Sequence[str] = ()) -> str:
     """The studies under `.tuner/` with their progress."""
     from tuner.sessions import HOME, list_studies
     from tuner.study import Study
@@ -204,12 +223,8 @@ def list_text(*, json: bool) -> str:
                     "goals": " ".join(f"{m.goal} {m.name}" for m in study.problem.objectives),
                 }
             )
-    if json:
-        return _dump({"schema": "tuner.list/1", "studies": rows})
-    if not rows:
+    if format == "json":
+        return json.dumps({"schema": "tuner.list/1", "studies": rows}, indent=2)
+    if not rows and format == "table":
         return f"no study in {os.fspath(HOME)}/"
-    return render(["study", "active", "trials", "budget", "goals"], rows, "table")
-
-
-def _dump(document: dict[str, Any]) -> str:
-    return json.dumps(document, indent=2)
+    return render_rows(["study", "active", "trials", "budget", "goals"], rows, format, names)
