@@ -88,7 +88,8 @@ def render_trials(
     rows = [trial_row(record, problem) for record in records]
     if format == "table" and not rows:
         return "no trials"
-    return render_rows(columns, rows, format, names, width=width, unless_empty=("trial",))
+    first = ["trial", "state", *(metric.name for metric in problem.metrics)]
+    return render_rows(columns, rows, format, names, width=width, first=first)
 
 
 def render_rows(
@@ -98,7 +99,7 @@ def render_rows(
     names: Sequence[str] = (),
     *,
     width: int | None = None,
-    unless_empty: Sequence[str] | None = None,
+    first: Sequence[str] = (),
 ) -> str:
     """Rows in any of the formats but `json`, all columns or those asked for.
 
@@ -108,7 +109,8 @@ def render_rows(
         format: How.
         names: The columns to show, empty for all; `value` needs them and makes a row one line.
         width: Terminal width; None never truncates.
-        unless_empty: When given, other columns without any value are left out of tables.
+        first: Columns that tables show even when they are empty, and that stay longest where width is short; when
+            given, other columns without any value are left out.
 
     Raises:
         UsageError: A name is not a column, or `value` was asked for without names.
@@ -123,9 +125,9 @@ def render_rows(
         return "\n".join("\t".join(plain(row.get(name)) for name in chosen) for row in rows)
     if format == "jsonl":
         return "\n".join(json.dumps({name: row.get(name) for name in chosen}) for row in rows)
-    if format != "csv" and unless_empty is not None and not names:
-        chosen = [n for n in chosen if n in unless_empty or any(row.get(n) is not None for row in rows)]
-    return render(chosen, rows, format, width=width)
+    if format != "csv" and first and not names:
+        chosen = [name for name in chosen if name in first or any(row.get(name) is not None for row in rows)]
+    return render(chosen, rows, format, width=width, first=first)
 
 
 def render_document(document: Mapping[str, Any], format: Format, names: Sequence[str] = ()) -> str:
@@ -169,9 +171,14 @@ def to_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def render(
-    columns: Sequence[str], rows: Sequence[Mapping[str, Any]], format: Format, *, width: int | None = None
+    columns: Sequence[str],
+    rows: Sequence[Mapping[str, Any]],
+    format: Format,
+    *,
+    width: int | None = None,
+    first: Sequence[str] = (),
 ) -> str:
-    """Rows as a table for the terminal, as Markdown, or as CSV."""
+    """Rows as a table for the terminal, as Markdown, or as CSV; where width is short, `first` columns stay longest."""
     if format == "csv":
         return to_csv(columns, rows).rstrip("\n")
     cells = [[cell(row.get(name)) for name in columns] for row in rows]
@@ -179,15 +186,15 @@ def render(
         escaped = [[text.replace("|", "\\|").replace("\n", " ") for text in line] for line in cells]
         lines = [list(columns), ["---"] * len(columns), *escaped]
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return _table(columns, cells, width)
+    return _table(columns, cells, width, first)
 
 
-def _table(columns: Sequence[str], cells: Sequence[Sequence[str]], width: int | None) -> str:
+def _table(columns: Sequence[str], cells: Sequence[Sequence[str]], width: int | None, first: Sequence[str]) -> str:
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    columns, cells, hidden = (columns, cells, []) if width is None else _fitted(columns, cells, width)
+    columns, cells, hidden = (columns, cells, []) if width is None else _fitted(columns, cells, width, first)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for index, name in enumerate(columns):
         numeric = all(_is_number(line[index]) for line in cells)
@@ -198,26 +205,28 @@ def _table(columns: Sequence[str], cells: Sequence[Sequence[str]], width: int | 
     Console(file=out, width=width or 10_000, color_system=None, highlight=False).print(table)
     lines = [line.rstrip() for line in out.getvalue().strip("\n").splitlines()]
     if hidden:
-        lines += ["", f"no room for {', '.join(hidden)}: --name NAME shows one, -f csv all"]
+        lines.append(f"no room for {', '.join(hidden)}: --name NAME shows one, -f csv all")
     return "\n".join(lines)
 
 
 def _fitted(
-    columns: Sequence[str], cells: Sequence[Sequence[str]], width: int
+    columns: Sequence[str], cells: Sequence[Sequence[str]], width: int, first: Sequence[str]
 ) -> tuple[Sequence[str], Sequence[Sequence[str]], list[str]]:
-    """The table made to fit: long cells cut to the first limit that is enough, then the widest columns left out."""
+    """The table made to fit: long cells cut to the first limit that is enough, then columns left out, `first` last."""
 
     def widths(lines: Sequence[Sequence[str]]) -> list[int]:
         return [max(len(name), *(len(line[i]) for line in lines)) for i, name in enumerate(columns)]
 
-    shown = list(range(len(columns)))
     for limit in (10_000, *_CELL_LIMITS):
         cut = [[text if len(text) <= limit else text[: limit - 1] + "…" for text in line] for line in cells]
-        if _table_width(widths(cut)) <= width:
+        sizes = widths(cut)
+        if _table_width(sizes) <= width:
             break
-    sizes = widths(cut)
-    while len(shown) > 2 and _table_width([sizes[i] for i in shown]) > width:
-        shown.remove(max(shown[1:], key=lambda i: (sizes[i], i)))
+    shown: list[int] = []
+    for i in sorted(range(len(columns)), key=lambda i: (columns[i] not in first, i)):
+        if not shown or _table_width([sizes[j] for j in (*shown, i)]) <= width:
+            shown.append(i)
+    shown.sort()
     hidden = [name for i, name in enumerate(columns) if i not in shown]
     return [columns[i] for i in shown], [[line[i] for i in shown] for line in cut], hidden
 

@@ -97,9 +97,8 @@ def _table(records: Sequence[TrialRecord], study: Study, width: int | None, base
             row["trial"] = f"{record.trial} baseline"
     hidden = {"state", "feasible", "seconds", "failure"}
     columns = [name for name in trial_columns(study.problem, records) if name not in hidden]
-    return render(
-        [name for name in columns if any(row.get(name) is not None for row in rows)], rows, "table", width=width
-    )
+    columns = [name for name in columns if any(row.get(name) is not None for row in rows)]
+    return render(columns, rows, "table", width=width, first=["trial", *(m.name for m in study.problem.metrics)])
 
 
 def baseline_of(study: Study) -> TrialRecord | None:
