@@ -25,6 +25,7 @@ import sqlalchemy as sa
 
 import tuner
 from tests.surroundings import environment
+from tests.test_store import RACE, race
 from tuner.errors import LockError, StoreError, UsageError
 from tuner.sessions import open_or_create
 from tuner.sweep import load_sweep
@@ -217,23 +218,11 @@ def test_a_writer_that_lost_its_connection_never_writes_again(url: str, tmp_path
 
 
 def test_racing_creators(url: str, tmp_path: Path) -> None:
-    code = (
-        "import time\nfrom tuner.errors import LockError, StoreError\n"
-        "while time.time() < float(os.environ['AT']): time.sleep(0.001)\n"
-        "try:\n    s = tuner.Study.create({sweep!r}, dir={folder!r}); print('won'); time.sleep(1.5)\n"
-        "except LockError: print('locked')"
-    )
-    import time
-
-    at = str(time.time() + 2.5)
-    racing = []
+    scripts = []
     for k in range(4):  # two of one name, two of another, in a database without tables
-        script = code.format(sweep=sweep(url, name=f"race{k % 2}"), folder=str(tmp_path / str(k)))
-        command = [sys.executable, "-c", f"import os, tuner\n{script}"]
-        racing.append(subprocess.Popen(command, stdout=-1, stderr=-1, text=True, env=environment(AT=at)))
-    results = [process.communicate(timeout=60) for process in racing]
-    assert all(errors == "" for _, errors in results), results
-    words = [out.strip() for out, _ in results]
+        definition, folder = sweep(url, name=f"race{k % 2}"), str(tmp_path / str(k))
+        scripts.append(RACE.format(call=f"create({definition!r}, {folder!r})"))
+    words = race(scripts)
     assert sorted(words[0::2]) == sorted(words[1::2]) == ["locked", "won"]
 
 

@@ -196,7 +196,7 @@ def find_study(name: str | None) -> Path:
 
 def _last_written(folder: Path) -> float:
     """When a study was last written to, or opened for it: readers touch none of these files."""
-    files = [folder / name for name in ("lock", "study.db", "study.db-wal")]
+    files = [folder / name for name in ("lock", "study.db")]
     return max((file.stat().st_mtime for file in files if file.is_file()), default=0.0)
 
 
