@@ -349,10 +349,10 @@ def test_a_wide_table_is_made_to_fit_and_says_what_is_missing() -> None:
     cut = render(columns, rows, "table", width=60)
     assert max(map(len, cut.splitlines())) <= 60
     assert "…" in cut
-    narrow = render(columns, rows, "table", width=24, first=["failure"])
+    narrow = render(columns, rows, "table", width=20, first=["failure"])
     assert "no room for loss, keep" in narrow
     assert "failure" in narrow
-    assert max(map(len, narrow.splitlines()[:3])) <= 24
+    assert max(map(len, narrow.splitlines()[:3])) <= 20
 
 
 def test_every_reading_verb_has_every_format(here: Path) -> None:
@@ -373,3 +373,30 @@ def test_an_unknown_state_is_refused_and_no_trial_is_said(here: Path) -> None:
     invoke("run", str(write(here)), "-q")
     assert "--state must be one of waiting, running" in invoke("trials", "--state", "done", code=2).stderr
     assert invoke("trials", "--state", "failed").stdout == "no trials\n"
+
+
+def test_a_dry_run_shows_the_exact_command_and_environment(here: Path) -> None:
+    sweep = write(here, objective=None, command=["python", "train.py", "${args}"], runner={"env": {"MODE": "fast one"}})
+    shown = invoke("run", str(sweep), "--dry-run").stdout
+    assert "infinitely many configurations, all feasible" in shown
+    assert "  python train.py --x=0.5 --n=9\n" in shown
+    assert "    MODE='fast one'\n" in shown
+    assert "    TUNER_PARAM_N=9\n" in shown
+    assert f"    TUNER_PARAMS={here}/.tuner/first/trials/0/params.json\n" in shown
+    assert not (here / ".tuner").exists()
+
+
+@pytest.mark.parametrize(
+    ("objective", "complaint"),
+    [
+        ("objective_here:ff", "did you mean 'f'?"),
+        ("objective_here", 'a Python function is written "package.module:function"'),
+        ("nowhere:f", "ModuleNotFoundError: No module named 'nowhere'"),
+        ("broken_here:f", "broken_here.py"),
+    ],
+)
+def test_an_objective_that_cannot_be_loaded_is_a_wrong_sweep(here: Path, objective: str, complaint: str) -> None:
+    (here / "broken_here.py").write_text("def f(config:\n")
+    refused = invoke("run", str(write(here, objective=objective)), "-q", code=2)
+    assert complaint in refused.stderr
+    assert not as_json("list", "--json")["studies"]

@@ -5,7 +5,7 @@
     │   └── SweepError         2   a sweep file that does not say what it must; holds every `Problem` found
     ├── SpaceError             2   a parameter, restriction or configuration that cannot be
     ├── UnknownNameError       2   a strategy, objective, space or kernel that is not in the catalog
-    ├── ObjectiveError         6   an objective that cannot be loaded or breaks its contract
+    ├── ObjectiveError         2   an objective that cannot be loaded or breaks its contract
     ├── FailurePolicyError     6   too many trials failed; the sweep was stopped
     ├── StoreError             7   the study's storage cannot be read or written
     │   └── LockError          7   another process is writing to the study
@@ -74,7 +74,7 @@ class UnknownNameError(TunerError):
 class ObjectiveError(TunerError):
     """An objective that cannot be loaded, or that breaks its contract."""
 
-    exit_code = 6
+    exit_code = 2
 
 
 class FailurePolicyError(TunerError):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import importlib
 import inspect
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner import catalog
-from tuner.errors import ObjectiveError, TunerError
+from tuner.errors import ObjectiveError, TunerError, UnknownNameError
 
 if TYPE_CHECKING:
     from tuner.sweep import Sweep
@@ -45,7 +47,7 @@ def load_objective(ref: ObjectiveRef) -> Any:
     if ref.function is not None:
         return ref.function
     if ":" not in ref.name:
-        return _checked(catalog.entry("objectives", ref.name)(**ref.options), ref.name)
+        return _checked(_built_in(ref.name)(**ref.options), ref.name)
     module_name, _, attribute = ref.name.partition(":")
     if ref.folder is not None and str(ref.folder) not in sys.path:
         sys.path.insert(0, str(ref.folder))
@@ -54,13 +56,29 @@ def load_objective(ref: ObjectiveRef) -> Any:
     except TunerError:
         raise
     except Exception as error:
-        raise ObjectiveError(f"objective {ref.name!r}: importing {module_name!r} failed: {error!r}") from error
+        raise ObjectiveError(f"objective {ref.name!r}: importing {module_name!r} failed: {_told(error)}") from error
     if not hasattr(module, attribute):
-        raise ObjectiveError(f"objective {ref.name!r}: {module.__file__} has no {attribute!r}")
+        near = difflib.get_close_matches(attribute, [name for name in vars(module) if not name.startswith("_")], n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ObjectiveError(f"objective {ref.name!r}: {module.__file__} has no {attribute!r}{hint}")
     found = getattr(module, attribute)
     if inspect.isclass(found):
         return _checked(found(**ref.options), ref.name)
     return _checked(functools.partial(found, **ref.options) if ref.options else found, ref.name)
+
+
+def _built_in(name: str) -> Any:
+    try:
+        return catalog.entry("objectives", name)
+    except UnknownNameError as error:
+        raise UnknownNameError(f'{error}; a Python function is written "package.module:function"') from None
+
+
+def _told(error: Exception) -> str:
+    """What was wrong, and where in the user's code when the traceback knows."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
+    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if len(frames) > 1 else ""
+    return f"{type(error).__name__}: {error}{where}"
 
 
 def _checked(objective: Any, name: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,7 +54,7 @@ def _facts(problem: Problem, sweep: Sweep) -> list[str]:
         f"study {sweep.name}: {goals}; search {problem.search.method if problem.search else 'auto'}",
         f"space: {len(space.names)} parameters, {space.encoding.dim} columns, "
         f"{'infinitely many' if math.isinf(size) else f'{size:,.0f}'} configurations, "
-        f"{'about ' if space.restrictions else ''}{fraction:.3g} of it feasible",
+        + (f"about {fraction:.3g} of them feasible" if space.restrictions else "all feasible"),
     ]
     facts += [f"constraint: {constraint.text}" for constraint in problem.constraints]
     runner = sweep.runner
@@ -68,20 +69,18 @@ def _planned(proposal: Proposal, sweep: Sweep, problem: Problem) -> list[str]:
     config = " ".join(f"{name}={cell(value)}" for name, value in proposal.config.items())
     lines = [f"trial {proposal.trial} ({proposal.provenance.engine}): {config}"]
     if sweep.command is not None:
-        import shlex
+        from tuner.runners.command import Command, trial_environment
+        from tuner.runners.devices import Slot
+        from tuner.runners.lane import slot_environment
+        from tuner.runners.protocol import Job
 
-        from tuner.runners.macros import expand_command
-
-        argv = expand_command(
-            sweep.command,
-            proposal.config,
-            names=problem.space.names,
-            dir=Path(".tuner") / sweep.name / "trials" / str(proposal.trial),
-            trial=proposal.trial,
-            seed=proposal.seed,
-            fidelity=proposal.fidelity,
-        )
+        folder = Path(".tuner").absolute() / sweep.name / "trials" / str(proposal.trial)
+        job = Job(trial=proposal.trial, config=proposal.config, seed=proposal.seed, fidelity=proposal.fidelity)
+        slot = Slot(id="cpu0", threads=sweep.runner.cpus)
+        argv = Command(argv=sweep.command, names=frozenset(problem.space.names)).expand(job, folder, slot)
+        environment = {**slot_environment(slot), **sweep.runner.env, **trial_environment(job, folder)}
         lines.append(f"  {shlex.join(argv)}")
+        lines += [f"    {name}={shlex.quote(value)}" for name, value in environment.items()]
     return lines
 
 
