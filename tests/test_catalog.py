@@ -34,9 +34,10 @@ def test_listing_imports_nothing_of_the_content() -> None:
 def test_third_parties_come_by_entry_points_through_the_same_door(tmp_path: Path) -> None:
     (tmp_path / "theirs.py").write_text(
         "from tuner.trial import Proposal, Provenance\n"
+        "HERE = Provenance(engine='corner')\n"
         "class Corner:\n"
         "    def suggest(self, history, n, rng):\n"
-        "        return [Proposal(config={'x': 1.0 / (history.next_trial + 1)}, provenance=Provenance(engine='corner'))]\n"
+        "        return [Proposal(config={'x': 1.0 / (history.next_trial + 1)}, provenance=HERE)]\n"
         "def build(problem):\n"
         "    return Corner()\n"
     )
