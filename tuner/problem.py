@@ -199,13 +199,19 @@ def _metrics(sweep: Sweep, objective: Any) -> tuple[Metric, ...]:
     merged = []
     for name, section in sweep.metrics.items():
         declared = Metric(name=name, **section.model_dump(exclude={"name"}))
-        merged.append(declared if declared.unit or name not in own else replace(declared, unit=own[name].unit))
+        merged.append(_filled(declared, own[name]) if name in own else declared)
     if not any(metric.goal for metric in merged):
         fault = Fault(
             "$.metrics", "at least one metric must have a goal, but none has; add `goal: maximize` or `minimize`"
         )
         raise SweepError([fault], sweep.source)
     return tuple(merged)
+
+
+def _filled(declared: Metric, own: Metric) -> Metric:
+    """A sweep's metric with the objective's own unit, and its hypervolume corner when both want the same of it."""
+    reference = own.reference if declared.reference is None and declared.goal == own.goal else declared.reference
+    return replace(declared, unit=declared.unit or own.unit, reference=reference)
 
 
 def _parameter_names(sweep: Sweep, objective: Any) -> set[str]:

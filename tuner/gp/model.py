@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,9 +24,6 @@ from botorch.exceptions.errors import ModelFittingError
 from botorch.fit import fit_gpytorch_mll
 from botorch.models.gp_regression import SingleTaskGP
 from botorch.models.kernels.categorical import CategoricalKernel
-from botorch.models.model import Model
-from botorch.models.model_list_gp_regression import ModelListGP
-from botorch.posteriors.gpytorch import GPyTorchPosterior
 from gpytorch.constraints import GreaterThan
 from gpytorch.kernels import Kernel, MaternKernel
 from gpytorch.priors import LogNormalPrior
@@ -44,26 +41,33 @@ _SHORTEST_OF_LABELS = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Surrogate:
-    """Fitted models of all outcomes.
+    """Fitted models of the outcomes, except the known ones, of which it has the units only.
 
     Attributes:
-        model: In Z: one output per outcome.
+        models: In Z: outcome -> its model, without the known ones.
+        observed: Outcome -> the rows of X that its model was fitted to.
         loc: Shape (k,): Y = loc + scale * Z.
         scale: Shape (k,), > 0.
         notes: What did not go as planned, for the provenance.
     """
 
-    model: Model
+    models: Mapping[int, SingleTaskGP]
+    observed: Mapping[int, Tensor]
     loc: Tensor
     scale: Tensor
     notes: tuple[str, ...] = ()
 
     def predict(self, X: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the posterior mean and standard deviation of each outcome in its own units, shapes (n, k)."""
-        with torch.no_grad():
-            posterior = self.model.posterior(X)
-        assert isinstance(posterior, GPyTorchPosterior)
-        return self.loc + self.scale * posterior.mean, self.scale * posterior.variance.clamp_min(0).sqrt()
+        """Return the posterior mean and standard deviation of each outcome in its own units, shapes (n, k).
+
+        NaN for known outcomes.
+        """
+        mean, sd = X.new_full((len(X), len(self.loc)), math.nan), X.new_full((len(X), len(self.loc)), math.nan)
+        for j, model in self.models.items():
+            with torch.no_grad():
+                posterior = model.posterior(X)
+            mean[:, j], sd[:, j] = posterior.mean.squeeze(-1), posterior.variance.clamp_min(0).sqrt().squeeze(-1)
+        return self.loc + self.scale * mean, self.scale * sd
 
     def standardise(self, Y: Tensor) -> Tensor:
         """Return outcomes (..., k) in the models' units, tails untouched."""
@@ -77,9 +81,10 @@ def fit_surrogate(
     categorical: Sequence[int] = (),
     two_sided: Sequence[bool] = (),
     labels: int | None = None,
+    exact: Collection[int] = (),
     maxiter: int = 75,
 ) -> Surrogate:
-    """Return models of every column of `Y`, each fitted to the rows where it is known.
+    """Return models of the columns of `Y`, each fitted to the rows where it has a value.
 
     Args:
         X: Inputs, shape (n, d), float64.
@@ -89,24 +94,28 @@ def fit_surrogate(
         labels: The outcome, if any, whose values are two classes. Between classes there is a jump, which likelihood
             explains by the shortest lengthscale it may have, so that nothing would be learned beyond the next trial:
             it gets a longer one.
+        exact: Outcomes that are known functions of the input: no model, and no clipping.
         maxiter: Steps of L-BFGS-B for the hyperparameters.
     """
-    models, loc, scale, notes = [], [], [], []
+    models: dict[int, SingleTaskGP] = {}
+    observed: dict[int, Tensor] = {}
+    loc, scale, notes = [], [], []
     for j in range(Y.shape[1]):
         known = ~torch.isnan(Y[:, j])
-        y = winsorise(Y[known, j], upper=bool(two_sided) and two_sided[j])
+        y = Y[known, j] if j in exact else winsorise(Y[known, j], upper=bool(two_sided) and two_sided[j])
         centre = float(y.mean())
         spread = float(y.std()) if len(y) > 1 else 0.0
         spread = spread if spread > 1e-12 * max(1.0, abs(centre)) else 1.0
-        shortest = _SHORTEST_OF_LABELS * math.sqrt(X.shape[1]) if j == labels else _SHORTEST
-        z = (y - centre) / spread
-        model, note = fit(X[known], z, categorical=categorical, shortest=shortest, maxiter=maxiter)
-        models.append(model)
         loc.append(centre)
         scale.append(spread)
+        if j in exact:
+            continue
+        shortest = _SHORTEST_OF_LABELS * math.sqrt(X.shape[1]) if j == labels else _SHORTEST
+        z = (y - centre) / spread
+        models[j], note = fit(X[known], z, categorical=categorical, shortest=shortest, maxiter=maxiter)
+        observed[j] = known.nonzero().squeeze(-1)
         notes += [note] if note else []
-    joint = models[0] if len(models) == 1 else ModelListGP(*models)
-    return Surrogate(joint, X.new_tensor(loc), X.new_tensor(scale), tuple(notes))
+    return Surrogate(models, observed, X.new_tensor(loc), X.new_tensor(scale), tuple(notes))
 
 
 def winsorise(y: Tensor, *, upper: bool = False) -> Tensor:

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from tuner.trial import Config
 
 if TYPE_CHECKING:
-    from botorch.acquisition.acquisition import AcquisitionFunction
-
+    from tuner.gp.acquisition import Improvement
     from tuner.gp.optimize import Cube
     from tuner.space import SearchSpace
 
@@ -65,6 +64,7 @@ class Candidates:
         self._space = space
         self._rng = rng
         self._cube = cube_of(space)
+        self._unordered = [j for j, column in enumerate(space.encoding.columns) if column.kind == "categorical"]
         self._plain = not (self._cube.discrete or self._cube.categorical or space.restrictions)
         names = {name for parameter in space.parameters for name in self._read_by(parameter.name)}
         slices = space.encoding.slices
@@ -89,25 +89,27 @@ class Candidates:
         unique = {space.key(config): config for config in pool}
         return list(unique.values())
 
-    def ranked(self, acquisition: AcquisitionFunction, *, restarts: int, maxiter: int) -> list[tuple[float, Config]]:
+    def ranked(self, acquisition: Improvement, *, restarts: int, maxiter: int) -> list[tuple[float, Config]]:
         """Return candidates that honour the restrictions with their acquisition values, best first."""
+        import torch
+
         from tuner.gp.acquisition import evaluate
 
         def score(X: Array) -> Array:
-            import torch
-
             return evaluate(acquisition, torch.from_numpy(np.ascontiguousarray(X))).numpy()
 
         values = score(self.X)
         order = np.argsort(-values, kind="stable")
         found = [self.pool[int(i)] for i in order[:_KEPT]]
         anchors = self.X[order[:_ANCHORS]]
-        for point in self._search(acquisition, values, restarts=restarts, maxiter=maxiter):
+        with acquisition.smoothed(torch.from_numpy(self.X), self._unordered):
+            points = self._search(acquisition, values, restarts=restarts, maxiter=maxiter)
+        for point in points:
             found += self._mend(point, anchors)
         ranked = self._rank(found, score)
         return ranked if self._plain else self._walk(ranked, score)
 
-    def _search(self, acquisition: AcquisitionFunction, values: Array, *, restarts: int, maxiter: int) -> Array:
+    def _search(self, acquisition: Improvement, values: Array, *, restarts: int, maxiter: int) -> Array:
         """Local maximisers over the most promising branches, shape (k, d)."""
         import torch
 

@@ -1,32 +1,39 @@
 """gp: Bayesian optimisation with exact Gaussian processes, by BoTorch.
 
-One process per objective and constraint margin, one for failures; noisy expected improvement of the objective or of
-the hypervolume (see `tuner.gp.acquisition`). It starts from the baseline, the initial configurations and a Sobol
-design. Whatever goes wrong in the linear algebra, there is a proposal, and the provenance says why it is another one.
+One process per objective and constraint margin, one for failures, none for metrics that follow from the configuration;
+noisy expected improvement of the objective or of the hypervolume (see `tuner.gp.acquisition`). It starts from the
+baseline, the initial configurations and a Sobol design. Whatever goes wrong in the linear algebra, there is a
+proposal, and the provenance says why it is another one.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tuner.errors import TunerError
 from tuner.history import COMPLETED, History
+from tuner.strategies.bayesian.known import KnownMetrics
 from tuner.strategies.bayesian.observations import Observations, observe
 from tuner.strategies.fresh import Fresh
 from tuner.strategies.sobol import SobolSequence
 from tuner.trial import Config, Proposal, Provenance
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
     from tuner.gp.acquisition import Goal
     from tuner.gp.model import Surrogate
+    from tuner.gp.outcomes import Function
     from tuner.problem import Problem
 
 _MAX_INITIAL = 20
 _INCUMBENTS = 4
-_MIN_SAMPLES = 16
+_MIN_SAMPLES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +45,7 @@ class Options:
             columns plus two, at most 20 and a third of the trial budget, at least 3.
         restarts: Local searches of the acquisition function.
         raw_samples: Draws from the space that they start from.
-        mc_samples: Quasi-Monte-Carlo samples of the posterior; halved for each objective after the first.
+        mc_samples: Samples of the objectives' noise-free values at the trials; a quarter with three objectives.
         maxiter: Steps of each gradient search.
         max_rows: Most trials a model is fitted to: the best half and the latest.
     """
@@ -46,7 +53,7 @@ class Options:
     initial: int | None = None
     restarts: int = 4
     raw_samples: int = 256
-    mc_samples: int = 128
+    mc_samples: int = 32
     maxiter: int = 50
     max_rows: int = 500
 
@@ -75,6 +82,7 @@ class GpSearch:
         self._initial = initial_trials(problem, options)
         self._sequence = SobolSequence(problem.space, problem.seed & 0x7FFFFFFF)
         columns = problem.space.encoding.columns
+        self._known = KnownMetrics(problem)
         self._categorical = tuple(j for j, column in enumerate(columns) if column.kind == "categorical")
 
     def suggest(self, history: History, n: int, rng: np.random.Generator) -> list[Proposal]:
@@ -111,7 +119,7 @@ class GpSearch:
     def _by_model(self, history: History, fresh: Fresh, n: int, rng: np.random.Generator) -> list[Proposal]:
         import torch
 
-        from tuner.gp.acquisition import make_acquisition
+        from tuner.gp.acquisition import MAX_VOLUME_OBJECTIVES, make_acquisition
         from tuner.gp.model import fit_surrogate
         from tuner.gp.optimize import isolated
         from tuner.strategies.bayesian.candidates import Candidates
@@ -120,49 +128,73 @@ class GpSearch:
         seed = int(rng.integers(2**31 - 1))
         data = observe(history, max_rows=options.max_rows)
         proposals = []
+        m = data.n_objectives
+        samples = max(options.mc_samples // 4, _MIN_SAMPLES) if m == MAX_VOLUME_OBJECTIVES else options.mc_samples
         with isolated(seed):
             X, Y = torch.from_numpy(data.X), torch.from_numpy(data.Y)
-            is_margin = [j >= data.n_objectives for j in range(Y.shape[1])]
-            labels = Y.shape[1] - 1 if data.failures else None
-            surrogate = fit_surrogate(X, Y, categorical=self._categorical, two_sided=is_margin, labels=labels)
-            pending = torch.from_numpy(np.array(history.pending_X))
-            acquisition, name = make_acquisition(
-                surrogate,
-                self._goal(data, surrogate),
-                X[torch.from_numpy(data.complete)],
-                X_pending=pending if len(pending) else None,
-                seed=seed,
-                n_samples=max(options.mc_samples >> (data.n_objectives - 1), _MIN_SAMPLES),
+            known = self._known.objectives(X, Y[:, :m])
+            surrogate = fit_surrogate(
+                X,
+                Y,
+                categorical=self._categorical,
+                two_sided=[j >= m for j in range(Y.shape[1])],
+                labels=Y.shape[1] - 1 if data.failures else None,
+                exact=known,
             )
+            goal = self._goal(data, surrogate, known)
+            pending = torch.from_numpy(np.array(history.pending_X))
             candidates = Candidates(self._space, data.incumbents(_INCUMBENTS), options.raw_samples, rng)
             for _ in range(n):
+                acquisition = make_acquisition(
+                    surrogate,
+                    goal,
+                    X,
+                    standing=torch.from_numpy(data.standing),
+                    X_pending=pending,
+                    seed=seed,
+                    n_samples=samples,
+                )
                 ranked = candidates.ranked(acquisition, restarts=options.restarts, maxiter=options.maxiter)
                 chosen = next(((value, config) for value, config in ranked if fresh.take(config)), None)
                 if chosen is None:
                     break
                 x = torch.from_numpy(self._space.encoding.encode(chosen[1])[0][None])
-                proposals.append(self._proposal(chosen, surrogate, x, _account(name, data, surrogate)))
+                reason = _account(acquisition.name, data, surrogate)
+                proposals.append(self._proposal(chosen, surrogate, known, x, reason))
                 pending = torch.cat([pending, x])
-                acquisition.set_X_pending(pending)
         return proposals
 
-    def _goal(self, data: Observations, surrogate: Surrogate) -> Goal:
+    def _goal(self, data: Observations, surrogate: Surrogate, known: Mapping[int, Function]) -> Goal:
         import torch
 
         from tuner.gp.acquisition import Goal
 
-        m = data.n_objectives
+        m, loc, scale = data.n_objectives, surrogate.loc, surrogate.scale
         declared = [None if o.reference is None else o.sign * o.reference for o in self._problem.objectives]
         reference = torch.from_numpy(data.reference(declared))
+
+        def standardised(j: int, function: Function) -> Function:
+            return lambda x: (function(x) - loc[j]) / scale[j]
+
         return Goal(
             n_objectives=m,
-            thresholds=-surrogate.loc[m:] / surrogate.scale[m:],
-            reference=(reference - surrogate.loc[:m]) / surrogate.scale[:m],
+            thresholds=-loc[m:] / scale[m:],
+            reference=(reference - loc[:m]) / scale[:m],
             any_feasible=bool(data.feasible.any()),
+            known={j: standardised(j, function) for j, function in known.items()},
         )
 
-    def _proposal(self, chosen: tuple[float, Config], surrogate: Surrogate, x: Any, reason: str) -> Proposal:
+    def _proposal(
+        self,
+        chosen: tuple[float, Config],
+        surrogate: Surrogate,
+        known: Mapping[int, Function],
+        x: Tensor,
+        reason: str,
+    ) -> Proposal:
         mean, sd = surrogate.predict(x)
+        for j, function in known.items():
+            mean[0, j], sd[0, j] = float(function(x)), 0.0
         objectives = self._problem.objectives
         provenance = Provenance(
             engine="gp",

@@ -1,8 +1,9 @@
 """What a model is fitted to: a history as tensors of inputs and outcomes.
 
-Outcomes, in this order: the m objectives (maximised), the constraint margins that are known for at least two trials,
-and, once a trial has failed, a label: +1 where a trial ran, -1 where it failed. The label is a margin like any other,
-met when >= 0: a regression on labels is a crude classifier, and enough to leave a region where trials crash.
+Outcomes, in this order: the m objectives (maximised), the constraint margins that have values for at least two trials
+(without those over known metrics, which the space honours), and, once a trial has failed, a label: +1 where a trial
+ran, -1 where it failed. The label is a margin like any other, met when >= 0: a regression on labels is a crude
+classifier, and enough to leave a region where trials crash.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Observations:
         violation: Total violation, NaN where nothing is known, shape (n,).
         n_objectives: m; the other k - m outcomes are margins.
         failures: How many rows are failed trials.
+        standing: Rows that count as the best so far: every objective, and no constraint over known metrics broken.
     """
 
     X: Array
@@ -39,6 +41,7 @@ class Observations:
     violation: Array
     n_objectives: int
     failures: int
+    standing: NDArray[np.bool_]
 
     @property
     def objectives(self) -> Array:
@@ -75,15 +78,18 @@ def observe(history: History, *, max_rows: int) -> Observations:
 
     Rows of reduced fidelity count only while no trial has run at full fidelity.
     """
+    problem = history.problem
     label = np.where(np.isin(history.state, (FAILED, INFEASIBLE)), -1.0, 1.0)
     Y = np.where((history.state == COMPLETED)[:, None], history.Y, np.nan)
-    full = history.problem.fidelity.max if history.problem.fidelity is not None else None
+    full = problem.fidelity.max if problem.fidelity is not None else None
     if full is not None:
         partial = history.fidelity < full
         if (history.state[~partial] == COMPLETED).any():
             Y = np.where(partial[:, None], np.nan, Y)
-    useful = [j for j in range(history.C.shape[1]) if (~np.isnan(history.C[:, j])).sum() >= 2]
+    exact = [j for j, c in enumerate(problem.constraints) if c.metrics <= problem.known_names and not c.needs_baseline]
+    useful = [j for j in range(history.C.shape[1]) if j not in exact and int((~np.isnan(history.C[:, j])).sum()) >= 2]
     margins = history.C[:, useful]
+    broken = np.asarray((history.C[:, exact] < 0).any(axis=1), dtype=np.bool_)
     failures = int((label < 0).sum())
     columns = [Y, margins, label[:, None]] if failures else [Y, margins]
     violation = -np.minimum(np.nan_to_num(history.C), 0.0).sum(axis=1)
@@ -96,6 +102,7 @@ def observe(history: History, *, max_rows: int) -> Observations:
         violation=violation[rows],
         n_objectives=Y.shape[1],
         failures=failures,
+        standing=(~np.isnan(Y).any(axis=1) & ~broken)[rows],
     )
 
 

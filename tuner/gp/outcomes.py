@@ -1,0 +1,207 @@
+"""What an acquisition function knows of each outcome: samples at the trials, and its distribution anywhere else.
+
+Notation
+    x       candidates, shape (b, d)
+    X       the points that are conditioned on, shape (N, d): trials, then pending ones
+    S       samples of the noise-free outcome at X
+    mean    shape (b, S): expectation at x, given each of those samples
+    sd      shape (b, S) or (b, 1): what remains uncertain then
+
+An outcome is a Gaussian process, a known function of the input, or a function of other outcomes. All three look alike
+to the acquisition function: normal at x, given a sample. A function of others is smoothed into that form: its value is
+computed from sampled inputs, and a normal kernel stands around it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import torch
+from botorch.models.gp_regression import SingleTaskGP
+from torch import Tensor
+
+Function = Callable[[Tensor], Tensor]
+
+_JITTER = 1e-8
+"""Added to the diagonal of covariances, whose outcomes have unit variance."""
+
+_SHARPNESS = 1e-3
+"""Standard deviation of a known outcome, in units of its spread over the trials: as good as exact, and differentiable
+where exactness has corners."""
+
+_BANDWIDTH = 0.25
+"""Width of the kernel around sampled values, in their standard deviations: half of Silverman's for 64 samples."""
+
+
+class Outcome(Protocol):
+    """One outcome in the surrogate's units."""
+
+    @property
+    def values(self) -> Tensor:
+        """Samples at X, shape (S, N) or (1, N)."""
+        ...
+
+    def at(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean, shape (b, S) or (b, 1), and sd, likewise, at x."""
+        ...
+
+
+class Process:
+    """A Gaussian process, conditioned on samples of its noise-free values at X.
+
+    By Matheron's rule (Wilson et al. 2020): with K = L L' the covariance at X, a prior sample f = L z, and V the
+    solution of (K + noise) V = y - f - noise sample over the rows with an observation, the sample is f + K V, and
+    given it the process at x has mean k(x, X) (L'^-1 z + V) and variance k(x, x) - |L^-1 k(X, x)|^2. Nothing nearly
+    singular is inverted.
+
+    Args:
+        model: A fitted process without input or outcome transforms.
+        X: Shape (N, d).
+        observed: Which rows of X are the model's training inputs, in order, shape (n,).
+        base: Standard normal draws, shape (S, N + n).
+    """
+
+    def __init__(self, model: SingleTaskGP, X: Tensor, observed: Tensor, base: Tensor) -> None:
+        self._kernel = model.covar_module
+        self._X = X
+        with torch.no_grad():
+            noise = float(model.likelihood.noise)
+            self._centre = float(model.mean_module(X[:1]))
+            K = self._kernel(X).to_dense()
+            self._L = _cholesky(K)
+            z, e = base[:, : len(X)].T, base[:, len(X) :].T
+            f = self._L @ z
+            inner = K[observed][:, observed] + noise * torch.eye(len(observed), dtype=X.dtype)
+            residual = (model.train_targets - self._centre).unsqueeze(-1) - f[observed] - math.sqrt(noise) * e
+            V = torch.cholesky_solve(residual, _cholesky(inner))
+            self._weights = torch.linalg.solve_triangular(self._L.T, z, upper=True)
+            self._weights[observed] += V
+            self._values: Tensor = (self._centre + f + K[:, observed] @ V).T
+
+    @property
+    def values(self) -> Tensor:
+        """Shape (S, N)."""
+        return self._values
+
+    def at(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Shapes (b, S) and (b, 1)."""
+        k: Tensor = self._kernel(x, self._X).to_dense()  # (b, N)
+        w = torch.linalg.solve_triangular(self._L, k.T, upper=False)  # (N, b)
+        prior = self._kernel(x[:1], x[:1]).to_dense().squeeze()
+        variance = (prior - w.square().sum(dim=0)).clamp_min(_JITTER)
+        return self._centre + k @ self._weights, variance.sqrt().unsqueeze(-1)
+
+
+class Known:
+    """A function of the input alone, exact.
+
+    While a stand-in is set (see `smoothed`), that is used instead of the function: gradient searches need something
+    smooth, and a decoded configuration is a step function of its columns.
+
+    Args:
+        function: Takes (b, d), gives (b,).
+        X: Shape (N, d).
+    """
+
+    def __init__(self, function: Function, X: Tensor) -> None:
+        self._function = function
+        self._values = function(X).unsqueeze(0)
+        self.stand_in: Function | None = None
+
+    @property
+    def values(self) -> Tensor:
+        """Shape (1, N)."""
+        return self._values
+
+    def at(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Shapes (b, 1)."""
+        mean: Tensor = (self.stand_in or self._function)(x).unsqueeze(-1)
+        return mean, torch.full_like(mean, _SHARPNESS)
+
+    def stand_in_from(self, X: Tensor, categorical: Sequence[int]) -> None:
+        """Set the stand-in: an interpolant of the function at X, shape (n, d)."""
+        self.stand_in = Interpolant(X, self._function(X), categorical=categorical)
+
+
+class Composite:
+    """A function of other outcomes, by Monte Carlo.
+
+    Args:
+        function: Takes the parts' values, shape (..., k), and gives (...,).
+        parts: The outcomes that it reads, k of them.
+        base: Standard normal draws for what is uncertain at x, shape (S, k).
+    """
+
+    def __init__(self, function: Function, parts: Sequence[Outcome], base: Tensor) -> None:
+        self._function = function
+        self._parts = parts
+        self._base = base
+        S = len(base)
+        self._values = function(torch.stack([part.values.expand(S, -1) for part in parts], dim=-1))
+
+    @property
+    def values(self) -> Tensor:
+        """Shape (S, N)."""
+        return self._values
+
+    def at(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Shapes (b, S) and (b, 1)."""
+        drawn = []
+        for part, e in zip(self._parts, self._base.T, strict=True):
+            mean, sd = part.at(x)
+            drawn.append(mean + sd * e)
+        y = self._function(torch.stack(drawn, dim=-1))
+        return y, (_BANDWIDTH * y.std(dim=-1, keepdim=True)).clamp_min(_SHARPNESS)
+
+
+class Interpolant:
+    """The polyharmonic spline |x|^3 with a linear tail through given points; no parameter to fit.
+
+    s(x) = sum_i w_i |x - x_i|^3 + a + b.x with sum_i w_i = 0 and sum_i w_i x_i = 0 (Duchon 1977), after unordered
+    columns have become indicators, one for each value that occurs. Coinciding points are averaged by least squares.
+
+    Args:
+        X: Shape (n, d).
+        y: Shape (n,).
+        categorical: Columns of X without an order.
+    """
+
+    def __init__(self, X: Tensor, y: Tensor, *, categorical: Sequence[int] = ()) -> None:
+        self._levels = {j: torch.unique(X[:, j]) for j in categorical}
+        self._ordered = [j for j in range(X.shape[1]) if j not in self._levels]
+        U = self._features(X)
+        n, tail = len(U), torch.cat([torch.ones(len(U), 1, dtype=U.dtype), U], dim=1)
+        A = torch.cat([torch.cdist(U, U) ** 3 + 1e-8 * torch.eye(n, dtype=U.dtype), tail], dim=1)
+        below = torch.cat([tail.T, torch.zeros(tail.shape[1], tail.shape[1], dtype=U.dtype)], dim=1)
+        below[:, n:].diagonal().sub_(1e-8)  # constant columns leave the tail undetermined
+        right = torch.cat([y, torch.zeros(tail.shape[1], dtype=U.dtype)])
+        self._solution = torch.linalg.solve(torch.cat([A, below]), right)
+        self._U = U
+
+    def _features(self, X: Tensor) -> Tensor:
+        indicators = [(X[:, j : j + 1] - levels).abs() < 1e-9 for j, levels in self._levels.items()]
+        return torch.cat([X[:, self._ordered], *(0.5 * hit.to(X.dtype) for hit in indicators)], dim=1)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Values at x, shape (b,)."""
+        u = self._features(x)
+        squared = (u.unsqueeze(1) - self._U).square().sum(dim=-1)
+        n = len(self._U)
+        tail: Tensor = self._solution[n] + u @ self._solution[n + 1 :]
+        radial: Tensor = (squared + 1e-18) ** 1.5
+        total: Tensor = radial @ self._solution[:n] + tail
+        return total
+
+
+def _cholesky(K: Tensor) -> Tensor:
+    """The lower factor of K with as little jitter as it takes."""
+    eye = torch.eye(len(K), dtype=K.dtype)
+    for jitter in (_JITTER, 1e-6, 1e-4):
+        L: Tensor
+        L, info = torch.linalg.cholesky_ex(K + jitter * eye)
+        if not info.any():
+            return L
+    last: Tensor = torch.linalg.cholesky(K + 1e-2 * eye)
+    return last
