@@ -400,3 +400,18 @@ def test_an_objective_that_cannot_be_loaded_is_a_wrong_sweep(here: Path, objecti
     refused = invoke("run", str(write(here, objective=objective)), "-q", code=2)
     assert complaint in refused.stderr
     assert not as_json("list", "--json")["studies"]
+
+
+def test_a_program_that_does_not_exist_is_exit_code_8_and_leaves_nothing_running(here: Path) -> None:
+    sweep = write(here, objective=None, command=["no-such-program", "${args}"])
+    refused = invoke("run", str(sweep), "--plain", code=8)
+    assert "ended: the command must start with a program that exists" in refused.stderr
+    assert as_json("status", "--json")["counts"] == {"waiting": 1}
+
+
+def test_what_is_enqueued_beyond_the_budget_says_so(here: Path) -> None:
+    sweep = write(here)
+    invoke("run", str(sweep), "-q", "-S", "budget.trials=2")
+    assert invoke("enqueue", "first", "x=0.1").stdout.startswith("trial 2 waits; it starts when the budget is raised")
+    invoke("run", str(sweep), "-q", "-S", "budget.trials=3")
+    assert as_json("show", "2", "--json")["trial"]["params"]["x"] == 0.1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -296,6 +297,9 @@ def test_a_katib_experiment_becomes_a_sweep_that_loads(tmp_path: Path) -> None:
     native, notes, dialect = translate_file(file)
     assert dialect == "katib"
     assert native["command"] == ["python3", "mnist.py", "--lr=${lr}", "--layers=${num-layers}"]
+    patterns = [native["metrics"][name].pop("stdout") for name in ("Validation-accuracy", "Train-accuracy")]
+    log = "epoch 1: Validation-accuracy=0.5 Train-accuracy = 1e-1\nMy-Train-accuracy=7 Validation-accuracy=.25"
+    assert [re.findall(pattern, log) for pattern in patterns] == [["0.5", ".25"], ["1e-1"]]
     assert native["metrics"] == {
         "Validation-accuracy": {"goal": "maximize", "statistic": "max"},
         "Train-accuracy": {},

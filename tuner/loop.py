@@ -145,8 +145,13 @@ class Loop:
             self.reason = str(error).splitlines()[0]
             self._end_running()
             raise
+        except TunerError as error:
+            self.reason = str(error).splitlines()[0]
+            raise
         finally:
             self._stop_thinking()
+            for trial in self._running:  # only after an error: the runner ends them, the next session starts them
+                self._study.requeue(trial, self.reason or "the sweep ended by an internal error")
             self._count_time()
             self._study.end_session(self.reason, self._interrupts.signal)
             self._observer.ended(self.reason)

@@ -4,6 +4,7 @@
 |---|---|
 | `objective.type`, `objectiveMetricName`, `additionalMetricNames`, `goal` | `metrics`, `budget.target` |
 | `metricStrategies: min, max, latest` | `statistic: min, max, last` |
+| the default metrics collector: lines `name=value` on stdout | `stdout:` with a pattern |
 | `algorithm.algorithmName` | `search` |
 | `earlyStopping: medianstop` | `early_stop: asha` |
 | `maxTrialCount`, `maxFailedTrialCount`, `parallelTrialCount` | `budget.trials`, `budget.failures`, `parallel` |
@@ -37,6 +38,7 @@ _METHODS = {
 }
 _EXACT = ("random", "grid", "tpe", "cmaes", "sobol")
 _STATISTICS = {"min": "min", "max": "max", "latest": "last"}
+_NUMBER = r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[Ee][+-]?\d+)?)"
 _TRIAL_PARAMETER = re.compile(r"\$\{trialParameters\.([^}]*)\}")
 
 
@@ -57,6 +59,8 @@ def translate(data: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     native: dict[str, Any] = {"name": name} if isinstance(name, str) else {}
     native["command"] = _command(spec, notes)
     target = _objective(spec.get("objective"), native, findings)
+    if "metricsCollectorSpec" not in spec:
+        _read_stdout(native)
     _algorithm(spec, native, notes, findings)
     native["parameters"] = _parameters(spec.get("parameters"), notes, findings)
     budget = {
@@ -101,6 +105,12 @@ def _objective(objective: Any, native: dict[str, Any], findings: Findings) -> di
     native["metrics"] = metrics
     target = objective.get("goal")
     return {} if target is None else {name: target}
+
+
+def _read_stdout(native: dict[str, Any]) -> None:
+    """Find the metrics where Katib's default collector, StdOut, finds them: in lines `name=value`."""
+    for name, metric in native.get("metrics", {}).items():
+        metric["stdout"] = rf"(?<![\w|-]){re.escape(name)}\s*=\s*{_NUMBER}"
 
 
 def _algorithm(spec: Mapping[str, Any], native: dict[str, Any], notes: list[str], findings: Findings) -> None:

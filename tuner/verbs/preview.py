@@ -59,9 +59,8 @@ def _facts(problem: Problem, sweep: Sweep) -> list[str]:
     facts += [f"constraint: {constraint.text}" for constraint in problem.constraints]
     runner = sweep.runner
     limit = f"{runner.timeout:g} s" if runner.timeout else "no limit"
-    facts.append(
-        f"runner: {problem.parallel} at a time, {runner.cpus} cpus and {runner.gpus} gpus each, timeout {limit}"
-    )
+    at_once = "one a slot" if sweep.parallel == "auto" else f"{problem.parallel} at a time"
+    facts.append(f"runner: {at_once}, {runner.cpus} cpus and {runner.gpus} gpus each, timeout {limit}")
     return facts
 
 

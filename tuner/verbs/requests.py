@@ -55,7 +55,8 @@ def request_enqueue(study: str, params: Sequence[str]) -> str:
         inbox.post(directory, {"verb": "enqueue", "config": config})
         return f"asked {directory} to try it next"
     with Study.open(directory) as opened:
-        return f"trial {opened.enqueue(config)} waits"
+        spent = f"; it starts when the budget is raised: {reason}" if (reason := opened.stop_reason) else ""
+        return f"trial {opened.enqueue(config)} waits{spent}"
 
 
 def ask_proposals(study: str, n: int, lease: str, *, json: bool) -> str:
