@@ -194,6 +194,7 @@ class LiveDisplay(Observer):
 
     def _picture(self, study: Study) -> RenderableType:
         from rich.console import Group
+        from rich.padding import Padding
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
@@ -205,7 +206,8 @@ class LiveDisplay(Observer):
         parts: list[RenderableType] = [head]
         budget = study.problem.budget
         if budget is not None and budget.trials is not None:
-            parts.append(ProgressBar(total=budget.trials, completed=study.ledger.spent.finished, width=60))
+            bar = ProgressBar(total=budget.trials, completed=study.ledger.spent.finished, width=60)
+            parts.append(Padding(bar, 0))  # a bar alone ends no line: the next row would stand behind it
         now = time.monotonic()
         for trial, (since, step) in sorted(self._running.items())[:16]:
             parts.append(Text(f"  trial {trial}  {clock(now - since)}  {step}", style="cyan"))
