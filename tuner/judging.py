@@ -4,10 +4,35 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Literal
 
+from tuner.errors import UsageError
 from tuner.problem import Problem
 from tuner.trial import Config, Failure, Outcome
+
+
+def told(problem: Problem, config: Config | None, metrics: Mapping[str, float], *, what: str) -> Outcome:
+    """Metrics that somebody told, as an outcome: a failure when one is not finite.
+
+    Args:
+        problem: What had to be told.
+        config: Of the trial; None when it is not waited for, and what is missing does not matter.
+        metrics: By name, as told.
+        what: Of what they are the metrics, for the message.
+
+    Raises:
+        UsageError: An objective is missing.
+    """
+    values = {name: float(value) for name, value in metrics.items()}
+    bad = ", ".join(f"{name}={value}" for name, value in sorted(values.items()) if not math.isfinite(value))
+    if bad:
+        return Outcome(state="failed", failure=Failure(kind="bad_metric", message=f"not finite: {bad}"))
+    complete = {} if config is None else problem.complete(config, values)
+    missing = [metric.name for metric in problem.objectives if metric.name not in complete]
+    if missing and config is not None:
+        raise UsageError(f"{what}: every objective must be told, but {', '.join(missing)} is missing")
+    return Outcome(state="completed", metrics=values)
 
 
 def judge(problem: Problem, config: Config, outcome: Outcome, *, on_oom: Literal["infeasible", "fail"]) -> Outcome:

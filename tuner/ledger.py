@@ -156,12 +156,17 @@ class Ledger:
             number=columns["trial"], x=x, active=active, y=y, margins=margins, states=states,
             fidelity=columns["fidelity"], seconds=seconds,
         )  # fmt: skip
+        for state, told, took, engine in zip(states, metrics, seconds, engines):
+            self._spend(state, told, took, added=engine == "added")
         feasible = completed & ~(margins < 0).any(axis=1)
-        old = self._old(y)
-        for row in range(n):
-            self._spend(states[row], metrics[row], seconds[row], added=engines[row] == "added")
-            self._improve(values[row], feasible=bool(feasible[row]) and not old[row])
-            self._reach(metrics[row], feasible=bool(feasible[row]))
+        for row in np.flatnonzero(feasible).tolist() if self._target else ():
+            self._reach(metrics[row], feasible=True)
+        counted = 0
+        for row in np.flatnonzero(feasible & ~self._old(y)).tolist():
+            self.spent.since_improvement += row - counted
+            self._improve(values[row], feasible=True)
+            counted = row + 1
+        self.spent.since_improvement += n - counted
 
     def _old(self, y: Array) -> NDArray[np.bool_]:
         """Which points (n, m) the front already equals or dominates: they cannot improve on it, nor on a later one."""
@@ -197,8 +202,10 @@ class Ledger:
         self.spent.finished += 1
         self.spent.failed += state == "failed"
         budget = self.problem.budget
-        cost = metrics.get(budget.cost.metric, 0.0) if budget is not None and budget.cost is not None else 0.0
-        self.spent.add(gpu_s=seconds * self._gpus, cost=cost)
+        price = budget.cost.metric if budget is not None and budget.cost is not None else None
+        if price is not None or self._gpus:
+            cost = 0.0 if price is None else metrics.get(price, 0.0)
+            self.spent.add(gpu_s=seconds * self._gpus, cost=cost)
 
     def _improve(self, values: Sequence[float], *, feasible: bool) -> None:
         """An improvement is a feasible trial that enters the front without being equal to a member."""
@@ -212,8 +219,13 @@ class Ledger:
         kept = ~(point >= self._front).all(axis=1)
         self._front = np.vstack([self._front[kept], point])
 
+    @property
+    def _target(self) -> Mapping[str, float]:
+        budget = self.problem.budget
+        return (budget.target if budget is not None else None) or {}
+
     def _reach(self, metrics: Mapping[str, float], *, feasible: bool) -> None:
-        target = self.problem.budget.target if self.problem.budget is not None else None
+        target = self._target
         if not target or not feasible or not target.keys() <= metrics.keys():
             return
         signs = {metric.name: metric.sign for metric in self.problem.metrics}

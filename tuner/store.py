@@ -27,6 +27,7 @@ __all__ = ["Row", "Store", "closing_on_error", "dumps", "sqlite_url"]
 _REPORT_BATCH = 200
 _REPORT_INTERVAL_S = 1.0
 _READ_BATCH = 5000
+_NUMBERS_BATCH = 500
 
 Row = Mapping[str, Any]
 
@@ -236,6 +237,14 @@ class Store:
         """Trials by number, of the given states or all."""
         query = sa.select(trials).where(trials.c.study == self.study).order_by(trials.c.trial)
         return self._read(query.where(trials.c.state.in_(states)) if states else query)
+
+    def numbered(self, numbers: Sequence[int]) -> Iterator[Row]:
+        """The trials of these numbers, in their order."""
+        query = sa.select(trials).where(trials.c.study == self.study)
+        for start in range(0, len(numbers), _NUMBERS_BATCH):
+            batch = numbers[start : start + _NUMBERS_BATCH]
+            rows = {row["trial"]: row for row in self._read(query.where(trials.c.trial.in_(batch)))}
+            yield from (rows[number] for number in batch)
 
     def finished(self, *, columns: Sequence[str]) -> Iterator[Sequence[sa.Row[Any]]]:
         """Some columns, then the rank, of the finished trials in the order in which they finished, in batches."""

@@ -20,22 +20,14 @@ from tuner import ranking, repeats
 from tuner.budget import stop_reason, trials_left
 from tuner.database import RESTORE
 from tuner.errors import StoreError, TunerError, UsageError
-from tuner.judging import judge
+from tuner.judging import judge, told
 from tuner.leases import Leases
 from tuner.ledger import Ledger
 from tuner.lock import WriterLock, worker_alive
 from tuner.problem import Problem
 from tuner.proposer import Proposer
 from tuner.randomness import trial_seed
-from tuner.records import (
-    TrialRecord,
-    finished_columns,
-    finished_record,
-    new_proposal,
-    proposal_of,
-    record_of,
-    row_of,
-)
+from tuner.records import TrialRecord, finished_columns, finished_record, new_proposal, proposal_of, record_of, row_of
 from tuner.store import Store, dumps
 from tuner.sweep import Sweep
 from tuner.trial import FAILURE_KINDS, FINISHED, Config, Failure, FailureKind, Outcome, Proposal
@@ -286,16 +278,9 @@ class Study:
             UsageError: An objective is missing, a name is unknown to this study, or there is no such trial.
         """
         proposal = self._ledger.pending.get(trial)
-        outcome = self._told(proposal.config, metrics, f"trial {trial}") if proposal is not None else _outcome(metrics)
+        config = None if proposal is None else proposal.config
+        outcome = told(self.problem, config, metrics, what=f"trial {trial}")
         return self.finish(trial, outcome, attempt=attempt, slot=slot) is not None
-
-    def _told(self, config: Config, metrics: Mapping[str, float], what: str) -> Outcome:
-        outcome = _outcome(metrics)
-        complete = self.problem.complete(config, outcome.metrics)
-        missing = [metric.name for metric in self.problem.objectives if metric.name not in complete]
-        if missing and outcome.state == "completed":
-            raise UsageError(f"{what}: every objective must be told, but {', '.join(missing)} is missing")
-        return outcome
 
     def fail(self, trial: int, kind: FailureKind, message: str = "", *, attempt: int | None = None) -> bool:
         """Record that a trial failed; False when that came late and changed nothing.
@@ -384,7 +369,7 @@ class Study:
         """Take in an observation made elsewhere; returns the trial's number. It does not count against the budget."""
         whole = self.problem.space.normalise(config)
         proposal = new_proposal(self.problem, self._ledger.next_trial, whole, "added")
-        outcome = self._told(whole, metrics, "an observation")
+        outcome = told(self.problem, whole, metrics, what="an observation")
         outcome = judge(self.problem, whole, outcome, on_oom=self.sweep.runner.on_oom)
         now = time.time()
         record = finished_record(proposal, outcome, now, now, None)
@@ -495,7 +480,8 @@ class Study:
 
     def pareto(self) -> list[TrialRecord]:
         """The feasible trials that no other dominates, best first by the first objective."""
-        return [self.read(number) for number in ranking.front(self.history)]
+        rows = self._store.numbered(ranking.front(self.history))
+        return [self._with_feasibility(record_of(row)) for row in rows]
 
     def hypervolume(self) -> tuple[float, list[float]]:
         """Hypervolume of the front and its reference corner, in the metrics' own units and signs."""
@@ -506,12 +492,3 @@ class Study:
         from tuner.reporting.tables import trials_frame
 
         return trials_frame(self)
-
-
-def _outcome(metrics: Mapping[str, float]) -> Outcome:
-    """What was told, as an outcome: a failure when a value is not finite."""
-    values = {name: float(value) for name, value in metrics.items()}
-    bad = ", ".join(f"{name}={value}" for name, value in sorted(values.items()) if not math.isfinite(value))
-    if bad:
-        return Outcome(state="failed", failure=Failure(kind="bad_metric", message=f"not finite: {bad}"))
-    return Outcome(state="completed", metrics=values)
