@@ -28,6 +28,12 @@ def nap(config):
     import time
     time.sleep(30)
     return {"loss": 1.0, "size": 1.0}
+def learn(config, trial):
+    import time
+    for step in range(1, 9):
+        trial.report(step, loss=config["x"] ** 2 + 1 / step)
+        time.sleep(0.02)
+    return {"loss": config["x"] ** 2, "size": 1.0}
 def short_nap(config):
     import time
     time.sleep(1.0)
@@ -443,3 +449,21 @@ def test_the_live_display_has_a_line_for_every_running_trial() -> None:
     for trial in range(3):
         assert any(row.startswith(f"trial {trial}  0:00:00") for row in rows), rows
     assert any(row.endswith("step 7 loss=0.25") for row in rows)
+
+
+def test_status_tells_trials_that_run_from_those_that_died(here: Path) -> None:
+    process = begin(here, write(here, objective="objective_here:nap"))
+    assert "ended with the process" not in invoke("status").stdout
+    process.kill()
+    process.communicate(timeout=30)
+    assert "1 of the running trials ended with the process that ran them" in invoke("status").stdout
+    invoke("ask", "first", "--n", "2")  # takes over: the one that died, and a new one, are leased to nobody's process
+    assert "ended with the process" not in invoke("status").stdout
+
+
+def test_a_pruned_trial_is_not_called_infeasible(here: Path) -> None:
+    sweep = write(here, objective="objective_here:learn", metrics={"loss": "minimize"},
+                  early_stop={"rule": "asha", "eta": 2})  # fmt: skip
+    lines = invoke("run", str(sweep), "--plain").stderr
+    assert " pruned: loss=" in lines
+    assert "infeasible" not in lines

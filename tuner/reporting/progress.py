@@ -47,7 +47,7 @@ def summary(record: TrialRecord, study: Study) -> str:
     values = " ".join(
         f"{m.name}={cell(record.metrics[m.name])}" for m in study.problem.metrics if m.name in record.metrics
     )
-    infeasible = "" if record.feasible else " (infeasible)"
+    infeasible = " (infeasible)" if record.state == "completed" and not record.feasible else ""
     seconds = f" in {record.seconds:.2g} s" if record.seconds is not None else ""
     return f"{head}{infeasible}: {values}{seconds}"
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.budget import stop_reason
 from tuner.errors import UsageError
-from tuner.lock import is_locked
+from tuner.lock import is_locked, worker_alive
 from tuner.records import utc
 from tuner.repeats import PREFIX, confirmed
 from tuner.reporting.progress import clock, totals
@@ -136,12 +136,19 @@ def status_text(study: Study, format: Format, *, names: Sequence[str] = ()) -> s
         f"{totals(study)} ({', '.join(f'{n} {state}' for state, n in sorted(counts.items())) or 'none yet'})",
         f"time spent {clock(spent.seconds)}{f'; {reason}' if reason else ''}",
     ]
+    if not running and (cut := sum(_cut_short(record) for record in study.records(states=("running",)))):
+        lines.append(f"{cut} of the running trials ended with the process that ran them; `tuner run` starts them again")
     if len(study.problem.objectives) > 1:
         lines.append(f"front of {document['front']}, hypervolume {document['hypervolume']:.5g}")
     if best is not None:
         values = " ".join(f"{name}={cell(value)}" for name, value in best.metrics.items())
         lines.append(f"{'best' if len(study.problem.objectives) == 1 else 'knee'}: trial {best.trial} {values}")
     return "\n".join(lines)
+
+
+def _cut_short(record: TrialRecord) -> bool:
+    worker = record.worker or ""
+    return not worker.startswith("ask:") and not worker_alive(worker)
 
 
 def trial_text(study: Study, number: int, format: Format, *, names: Sequence[str] = ()) -> str:
