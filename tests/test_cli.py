@@ -360,6 +360,8 @@ def test_a_wide_table_is_made_to_fit_and_says_what_is_missing() -> None:
     assert "no room for loss, keep" in narrow
     assert "failure" in narrow
     assert max(map(len, narrow.splitlines()[:3])) <= 20
+    wide = render(["name", "n"], [{"name": "模型\n[b]", "n": 1}, {"name": "abc", "n": 22}], "table").splitlines()
+    assert wide[1:] == [" name        n", " " + "─" * 13, " 模型 [b]    1", " abc        22"]
 
 
 def test_every_reading_verb_has_every_format(here: Path) -> None:

@@ -190,23 +190,36 @@ def render(
 
 
 def _table(columns: Sequence[str], cells: Sequence[Sequence[str]], width: int | None, first: Sequence[str]) -> str:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
     columns, cells, hidden = (columns, cells, []) if width is None else _fitted(columns, cells, width, first)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for index, name in enumerate(columns):
-        numeric = all(_is_number(line[index]) for line in cells)
-        table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
-    for line in cells:
-        table.add_row(*(text.replace("[", "\\[") for text in line))
-    out = io.StringIO()
-    Console(file=out, width=width or 10_000, color_system=None, highlight=False).print(table)
-    lines = [line.rstrip() for line in out.getvalue().strip("\n").splitlines()]
+    cells = [[" ".join(text.splitlines()) for text in line] for line in cells]
+    sizes = _sizes(columns, cells)
+    numeric = [all(_is_number(line[i]) for line in cells) for i in range(len(columns))]
+
+    def aligned(line: Sequence[str]) -> str:
+        padded = []
+        for text, size, right in zip(line, sizes, numeric, strict=True):
+            space = " " * (size - _cells(text))
+            padded.append(space + text if right else text + space)
+        return f" {'   '.join(padded)}".rstrip()
+
+    rule = " " + "─" * (_table_width(sizes) - 2)
+    lines = ["", aligned(columns), rule, *map(aligned, cells), ""]
     if hidden:
         lines.append(f"no room for {', '.join(hidden)}: --name NAME shows one, -f csv all")
     return "\n".join(lines)
+
+
+def _cells(text: str) -> int:
+    """How many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def _sizes(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(_cells, (name, *(line[i] for line in cells)))) for i, name in enumerate(columns)]
 
 
 def _fitted(
@@ -214,12 +227,9 @@ def _fitted(
 ) -> tuple[Sequence[str], Sequence[Sequence[str]], list[str]]:
     """The table made to fit: long cells cut to the first limit that is enough, then columns left out, `first` last."""
 
-    def widths(lines: Sequence[Sequence[str]]) -> list[int]:
-        return [max(len(name), *(len(line[i]) for line in lines)) for i, name in enumerate(columns)]
-
     for limit in (10_000, *_CELL_LIMITS):
         cut = [[text if len(text) <= limit else text[: limit - 1] + "…" for text in line] for line in cells]
-        sizes = widths(cut)
+        sizes = _sizes(columns, cut)
         if _table_width(sizes) <= width:
             break
     shown: list[int] = []
