@@ -39,6 +39,10 @@ class KeySet:
 
     def update(self, keys: Iterable[bytes]) -> None:
         """Add many keys, and merge the latest into the array."""
-        fresh = np.array([*keys, *self._latest], dtype=f"S{_WIDTH}")
-        self._sorted = np.union1d(self._sorted, fresh)
+        fresh = np.unique(np.array([*keys, *self._latest], dtype=self._sorted.dtype))
         self._latest = set()
+        rows = np.searchsorted(self._sorted, fresh)
+        if len(self._sorted):
+            new = self._sorted[np.minimum(rows, len(self._sorted) - 1)] != fresh
+            fresh, rows = fresh[new], rows[new]
+        self._sorted = np.insert(self._sorted, rows, fresh)
