@@ -1,0 +1,60 @@
+"""Seconds a suggestion against past trials; `python -m tuner.bench.timing METHOD TRIALS ASKS` measures one cell."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from tuner.bench.methods import open_session
+from tuner.bench.runner import thread_caps
+from tuner.bench.suite import suite
+
+PROBLEM = "levy-10"
+SIZES = (50, 200, 500, 1000)
+ASKS = 5
+
+
+def measure(method: str, n: int, asks: int = ASKS) -> float:
+    """The median seconds of `asks` suggestions on 10 columns after n random trials, each told before the next."""
+    problem = suite()[PROBLEM]
+    session = open_session(method, problem, n + asks + 1, 0, 60.0)
+    for config in problem.space.sample(n, np.random.default_rng(0)):
+        session.add(config, problem.evaluate(config))
+    seconds = []
+    for _ in range(asks):
+        begun = time.perf_counter()
+        config_or_none = session.ask()
+        seconds.append(time.perf_counter() - begun)
+        if config_or_none is None:
+            break
+        session.tell(config_or_none, problem.evaluate(config_or_none))
+    return float(np.median(seconds))
+
+
+def table(
+    methods: Sequence[str], sizes: Sequence[int], *, threads: int = 1, limit_s: float = 600.0
+) -> Iterator[tuple[str, int, float | str]]:
+    """(method, past trials, seconds or what went wrong), one process a cell, one after the other."""
+    for n in sizes:
+        for method in methods:
+            command = [sys.executable, "-m", "tuner.bench.timing", method, str(n), str(ASKS)]
+            environment = {**os.environ, **thread_caps(threads)}
+            try:
+                run = subprocess.run(command, capture_output=True, text=True, timeout=limit_s, env=environment)
+            except subprocess.TimeoutExpired:
+                yield method, n, f"over {limit_s:g} s"
+                continue
+            if run.returncode:
+                yield method, n, (run.stderr.strip().splitlines() or ["failed"])[-1][:60]
+            else:
+                yield method, n, float(json.loads(run.stdout.strip().splitlines()[-1]))
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))))
