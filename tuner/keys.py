@@ -27,12 +27,12 @@ class KeySet:
 
     def _stored(self, key: bytes) -> bool:
         # NumPy drops trailing zero bytes; keys of one width stay distinct without them.
-        row = int(np.searchsorted(self._sorted, np.bytes_(key)))
+        row = int(self._sorted.searchsorted(key))
         return row < len(self._sorted) and bytes(self._sorted[row]) == key.rstrip(b"\0")
 
     def add(self, key: bytes) -> None:
         """Add a key."""
-        if not self._stored(key):
+        if key not in self:
             self._latest.add(key)
             if len(self._latest) > max(1000, len(self._sorted) // 10):
                 self.update(())

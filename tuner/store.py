@@ -205,18 +205,15 @@ class Store:
         """Add trials, all or none."""
         with self._transaction() as connection:
             empty = {**_EMPTY_TRIAL, "study": self.study}
-            connection.execute(
-                _INSERT_TRIAL,
-                [{**empty, **{name: _storable(value) for name, value in row.items()}} for row in rows],
-            )
+            connection.execute(_INSERT_TRIAL, [_storable({**empty, **row}) for row in rows])
 
     def update_trial(self, trial: int, **values: Any) -> None:
         """Set columns of one trial, and write the reports that were buffered, in one transaction."""
         with self._transaction() as connection:
             if self._reports:
                 connection.execute(_INSERT_REPORT, self._reports)
-            row = {name: _storable(value) for name, value in values.items()}
-            connection.execute(_update_trial(tuple(values)), {"_study": self.study, "_trial": trial, **row})
+            row = _storable({"_study": self.study, "_trial": trial, **values})
+            connection.execute(_update_trial(tuple(values)), row)
         self._reports = []
 
     def add_report(self, *, trial: int, attempt: int, step: int, metrics: str) -> None:
@@ -290,7 +287,7 @@ class Store:
 
     def add_event(self, kind: str, detail: str, trial: int | None = None) -> None:
         """Write down that something happened: a late result, a retry, a lock taken over."""
-        row = {"study": self.study, "at": time.time(), "kind": kind, "trial": trial, "detail": _storable(detail)}
+        row = {"study": self.study, "at": time.time(), "kind": kind, "trial": trial, "detail": _legible(detail)}
         with self._transaction() as connection:
             connection.execute(_INSERT_EVENT, [row])
 
@@ -324,11 +321,16 @@ def _update_trial(columns: tuple[str, ...]) -> sa.Update:
     return _updates[columns]
 
 
-def _storable(value: Any) -> Any:
+def _storable(row: dict[str, Any]) -> dict[str, Any]:
+    """A row whose one free text is legible; the rest is JSON in ASCII, or ours."""
+    if row.get("failure_message"):
+        row["failure_message"] = _legible(row["failure_message"])
+    return row
+
+
+def _legible(text: str) -> str:
     """Text without what a database cannot hold: lone surrogates, and NUL, which PostgreSQL refuses."""
-    if isinstance(value, str) and ("\0" in value or not value.isascii()):
-        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
-    return value
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
 def dumps(value: Any) -> str:
