@@ -104,6 +104,10 @@ def test_nan_is_a_failure_and_missing_objectives_are_an_error() -> None:
     proposal = study.ask()
     with pytest.raises(UsageError, match="size is missing"):
         study.tell(proposal.trial, {"loss": 1.0})
+    with pytest.raises(UsageError, match="no metric 'sise'"):
+        study.tell(proposal.trial, {"loss": 1.0, "sise": 1.0})
+    with pytest.raises(UsageError, match="must be a number"):
+        study.tell(proposal.trial, {"loss": "low", "size": 1.0})  # type: ignore[dict-item]
     study.tell(proposal.trial, {"loss": math.nan, "size": 1.0})
     record = study.read(proposal.trial)
     assert record.state == "failed"

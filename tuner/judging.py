@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 from collections.abc import Mapping
 from typing import Literal
 
 from tuner.errors import UsageError
 from tuner.problem import Problem
-from tuner.trial import Config, Failure, Outcome
+from tuner.trial import FREE_METRICS, Config, Failure, Outcome
 
 
 def told(problem: Problem, config: Config | None, metrics: Mapping[str, float], *, what: str) -> Outcome:
@@ -22,24 +23,34 @@ def told(problem: Problem, config: Config | None, metrics: Mapping[str, float], 
         what: Of what they are the metrics, for the message.
 
     Raises:
-        UsageError: An objective is missing.
+        UsageError: A metric with a goal or a bound is missing, one is unknown, or one is not a number.
     """
-    values = {name: float(value) for name, value in metrics.items()}
+    values = {name: _number(name, value, what) for name, value in metrics.items()}
+    known = {metric.name for metric in problem.metrics} | set(FREE_METRICS)
+    for name in values.keys() - known:
+        raise UsageError(f"{what}: there is no metric {name!r} (there are: {', '.join(sorted(known))})")
     bad = ", ".join(f"{name}={value}" for name, value in sorted(values.items()) if not math.isfinite(value))
     if bad:
         return Outcome(state="failed", failure=Failure(kind="bad_metric", message=f"not finite: {bad}"))
     complete = {} if config is None else problem.complete(config, values)
-    missing = [metric.name for metric in problem.objectives if metric.name not in complete]
+    missing = [name for name in problem.required if name not in complete]
     if missing and config is not None:
-        raise UsageError(f"{what}: every objective must be told, but {', '.join(missing)} is missing")
+        listed = ", ".join(missing)
+        raise UsageError(f"{what}: every metric with a goal or a bound must be told, but {listed} is missing")
     return Outcome(state="completed", metrics=values)
+
+
+def _number(name: str, value: object, what: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise UsageError(f"{what}: a metric must be a number, but got {name}={value!r}")
+    return float(value)
 
 
 def judge(problem: Problem, config: Config, outcome: Outcome, *, on_oom: Literal["infeasible", "fail"]) -> Outcome:
     """The outcome as it is recorded.
 
-    Known and composite metrics are filled in. A metric that is not finite makes the trial fail with `bad_metric`, an
-    objective that cannot be computed with `no_metric`. Out of memory is infeasible, unless the policy says fail.
+    Known and composite metrics are filled in. A metric that is not finite makes the trial fail with `bad_metric`; one
+    with a goal or a bound that is absent, with `no_metric`. Out of memory is infeasible, unless the policy says fail.
     """
     kind = outcome.failure.kind if outcome.failure is not None else ""
     if outcome.state == "failed" and kind.startswith("oom") and on_oom == "infeasible":
@@ -49,7 +60,7 @@ def judge(problem: Problem, config: Config, outcome: Outcome, *, on_oom: Literal
     if broken:
         failure = Failure(kind="bad_metric", message=f"not finite: {', '.join(broken)}")
         return dataclasses.replace(outcome, state="failed", metrics={}, failure=failure)
-    missing = [metric.name for metric in problem.objectives if metric.name not in metrics]
+    missing = [name for name in problem.required if name not in metrics]
     if outcome.state == "completed" and missing:
         failure = Failure(kind="no_metric", message=f"{', '.join(missing)} could not be computed")
         return dataclasses.replace(outcome, state="failed", metrics=metrics, failure=failure)

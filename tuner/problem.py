@@ -104,6 +104,11 @@ class Problem:
         return tuple(metric for metric in self.metrics if metric.goal is not None)
 
     @cached_property
+    def required(self) -> tuple[str, ...]:
+        """Names of the metrics that a completed trial has: those with a goal or a bound."""
+        return tuple(m.name for m in self.metrics if m.goal is not None or m.min is not None or m.max is not None)
+
+    @cached_property
     def measured(self) -> tuple[Metric, ...]:
         """The metrics that a trial must bring; the known and the composite ones are computed."""
         return tuple(m for m in self.metrics if m.name not in self.known_names and m.name not in self.composites)

@@ -275,7 +275,8 @@ class Study:
         """Record a result; False when it came late and changed nothing.
 
         Raises:
-            UsageError: An objective is missing, a name is unknown to this study, or there is no such trial.
+            UsageError: A metric with a goal or a bound is missing, a name is unknown to this study, a value is not a
+                number, or there is no such trial.
         """
         proposal = self._ledger.pending.get(trial)
         config = None if proposal is None else proposal.config
