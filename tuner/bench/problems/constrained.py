@@ -136,7 +136,7 @@ def _problem(
 def problems() -> tuple[BenchProblem, ...]:
     """Design problems and made ones; `floor` is about the worst feasible value."""
     vessel: list[Parameter] = [Int("x0", low=1, high=99), Int("x1", low=1, high=99)]
-    vessel += [Float("x2", low=10.0, high=200.0), Float("x3", low=10.0, high=240.0)]
+    vessel += [Float("x2", low=10.0, high=200.0), Float("x3", low=10.0, high=200.0)]
     reducer = [(2.6, 3.6), (0.7, 0.8), (17, 28), (7.3, 8.3), (7.8, 8.3), (2.9, 3.9), (5.0, 5.5)]
     gears: list[Parameter] = [Int("x2", low=17, high=28) if p.name == "x2" else p for p in floats(reducer)]
     place = np.random.default_rng(20266).uniform(-2, 6, 10)
