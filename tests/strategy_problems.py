@@ -185,7 +185,7 @@ class Lab:
             margins = self.problem.margins(config, metrics, None)
             buffer.append(
                 number=number, x=x, active=active, y=self.problem.values(metrics), margins=margins,
-                state=state, fidelity=None, seconds=0.5,
+                state=state, fidelity=None, seconds=0.5, outputs=self.problem.outputs_of(metrics),
             )  # fmt: skip
         return buffer.cut(
             next_trial=upto,

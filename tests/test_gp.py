@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 import tuner
 from tests.strategy_problems import Lab, all_kinds, build, conditional, make_problem, numeric, restricted
 from tuner import pareto
+from tuner.expressions import parse
 from tuner.gp import model as gp_model
 from tuner.gp.acquisition import Goal, evaluate, make_acquisition
 from tuner.gp.model import covariance, fit, fit_surrogate, winsorise
@@ -27,6 +29,7 @@ from tuner.strategies.bayesian.candidates import Candidates
 from tuner.strategies.bayesian.gp import Options, initial_trials
 from tuner.strategies.bayesian.observations import observe
 from tuner.sweep import Budget
+from tuner.trial import Metric
 
 
 def sample(n: int, d: int, seed: int = 0) -> torch.Tensor:
@@ -432,3 +435,87 @@ def test_an_objectives_own_corner_is_kept_unless_the_sweep_names_another() -> No
         study = tuner.Study.create({**sweep, "metrics": metrics})
         assert study.problem.objectives[0].reference == corner
         assert study.problem.objectives[1].reference > 70  # thousands of parameters of the dense network
+
+
+def test_an_outcome_that_presses_against_a_bound_is_modelled_below_it() -> None:
+    X = sample(40, 2)
+    y = 1 - torch.exp(-4 * X.sum(dim=1))  # a plateau just below 1, and a slope
+    with isolated(0):
+        surrogate = fit_surrogate(X, y.unsqueeze(-1), bounded=[0])
+        plain = fit_surrogate(X, y.unsqueeze(-1))
+    bound = surrogate.bounds[0]
+    top = float(surrogate.loc[0] + surrogate.scale[0] * bound.limit)
+    assert float(y.max()) < top < float(y.max()) + 0.11 * float(y.max() - y.min())
+    Z = torch.linspace(-2.0, bound.limit - 0.01, 9, dtype=torch.float64)
+    assert torch.allclose(bound.inverse(bound.forward(Z)), Z)
+    test = sample(200, 2, seed=1)
+    truth = 1 - torch.exp(-4 * test.sum(dim=1))
+    error, before = ((s.predict(test)[0][:, 0] - truth).square().mean().sqrt() for s in (surrogate, plain))
+    assert surrogate.predict(test)[0].max() < top
+    assert error < before
+
+
+def test_outcomes_without_such_a_bound_have_none() -> None:
+    z = torch.randn(60, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert gp_model.bound_of(z) is None
+    assert gp_model.bound_of(z.exp()) is None
+    assert gp_model.bound_of(z[:5]) is None
+    assert gp_model.bound_of(torch.ones(9, dtype=torch.float64)) is None
+    positive = gp_model.bound_of(z.exp(), side=-1.0, limit=0.0)
+    assert positive is not None
+    assert torch.allclose(positive.inverse(positive.forward(z.exp())), z.exp())
+
+
+SHARES = {"a": 0.2, "b": 0.7, "c": 0.1}
+
+
+def distance(formula: str, seed: int = 0) -> tuple[Problem, Any]:
+    """Three shares of a softmax over three constants; f0, minimised, is how far they are from `SHARES`."""
+    parsed = {"f0": parse(formula), "total": parse("a + b + c")}
+    space = SearchSpace([Float(f"x{i}", low=-5.0, high=5.0) for i in range(3)])
+    metrics = (Metric(name="f0", goal="minimize"), *(Metric(name=name) for name in SHARES), Metric(name="total"))
+    problem = Problem(name="shares", space=space, metrics=metrics, composites=parsed, seed=seed)
+
+    def measure(config: dict[str, Any]) -> dict[str, float]:
+        e = np.exp([config["x0"], config["x1"] + 1.0, config["x2"] - 0.5])
+        return problem.complete(config, dict(zip(SHARES, (e / e.sum()).tolist())))
+
+    return problem, measure
+
+
+L1 = "sum([abs(a / total - 0.2), abs(b / total - 0.7), abs(c / total - 0.1)])"
+
+
+def test_a_composite_objective_is_searched_through_its_outputs() -> None:
+    assert distance(L1)[0].outputs == ("a", "b", "c")
+    found = {}
+    for name in ("composite", "scalar"):
+        problem, measure = distance(L1)
+        searched = problem if name == "composite" else dataclasses.replace(problem, composites={})
+        lab = solve(searched, lambda config: {"metrics": measure(config)}, 16)  # noqa: B023
+        found[name] = min(metrics["f0"] for _, _, metrics in lab.trials.values())
+    assert found["composite"] < 0.05  # of at most 2
+    assert found["composite"] < found["scalar"]
+
+
+@pytest.mark.parametrize("formula", ["a if a > b else b", "round(a, 2) + b", "1.0 if a > 0 else 0.0", "min(a, b) ** c"])
+def test_formulas_that_do_not_apply_to_tensors_are_modelled_as_they_are(formula: str) -> None:
+    problem, measure = distance(formula)
+    lab = Lab(problem)
+    for config in problem.space.sample(8, np.random.default_rng(0)):
+        lab.add(config, metrics=measure(config))
+    (proposal,) = lab.ask(build("gp", problem))
+    assert proposal.provenance.engine == "gp", proposal.provenance.reason
+
+
+def test_a_reopened_study_has_the_outputs(tmp_path: Path) -> None:
+    space = {"x": {"min": 0.0, "max": 1.0}}
+    metrics = {"a": {}, "b": {}, "f": {"goal": "minimize", "formula": "abs(a - 1) + b"}}
+    study = tuner.Study.create({"name": "s", "command": ["true"], "parameters": space, "metrics": metrics}, tmp_path)
+    for value in (1.0, 2.0):
+        (proposal,) = study.ask(1)
+        study.tell(proposal.trial, {"a": value, "b": 0.5})
+    before = study.history.outputs.tolist()
+    study.close()
+    with tuner.Study.open(tmp_path) as again:
+        assert again.history.outputs.tolist() == before == [[1.0, 0.5], [2.0, 0.5]]

@@ -5,6 +5,7 @@ Notation, for n finished trials, p pending ones, d columns, m objectives, c cons
     X (n, d)    encoded configurations in the unit cube; an inactive column holds 0.5
     Y (n, m)    objectives, all maximised (minimised ones negated); NaN where a trial gave none
     C (n, c)    constraint margins, feasible when >= 0; NaN where unknown
+    outputs     the measured metrics that composite objectives read (`Problem.outputs`), (n, k); NaN where absent
 
 Cutting a view costs O(1) whatever n: rows are only ever appended, and the columns a strategy does not look at are
 never touched. That keeps the cost of `random` flat from the first trial to the hundred thousandth.
@@ -48,6 +49,7 @@ class HistoryBuffer:
             "number": np.empty(64, dtype=np.int64),
             "Y": np.empty((64, m)),
             "C": np.empty((64, c)),
+            "outputs": np.empty((64, len(problem.outputs))),
             "state": np.empty(64, dtype=np.int8),
             "fidelity": np.empty(64),
             "seconds": np.empty(64),
@@ -66,6 +68,7 @@ class HistoryBuffer:
         state: str,
         fidelity: float | None,
         seconds: float,
+        outputs: Sequence[float] | None = None,
     ) -> None:
         """Add one finished trial, in the units described in the module's notation."""
         self._make_room(self.n + 1)
@@ -75,6 +78,7 @@ class HistoryBuffer:
             "active": active,
             "Y": y,
             "C": margins,
+            "outputs": np.nan if outputs is None else outputs,
             "state": STATE_CODES[state],
             "fidelity": np.nan if fidelity is None else fidelity,
             "seconds": seconds,
@@ -104,6 +108,7 @@ class HistoryBuffer:
         states: Sequence[str],
         fidelity: Sequence[float | None],
         seconds: Sequence[float],
+        outputs: Array | None = None,
     ) -> None:
         """Add finished trials; `x` and `active` are None when they are deferred."""
         end = self.n + len(number)
@@ -114,6 +119,7 @@ class HistoryBuffer:
             "active": active,
             "Y": y,
             "C": margins,
+            "outputs": np.nan if outputs is None else outputs,
             "state": [STATE_CODES[state] for state in states],
             "fidelity": [np.nan if value is None else value for value in fidelity],
             "seconds": seconds,
@@ -241,6 +247,11 @@ class History:
     def C(self) -> Array:  # noqa: N802
         """Constraint margins, feasible when >= 0, shape (n, c)."""
         return self._column("C")  # type: ignore[return-value]
+
+    @cached_property
+    def outputs(self) -> Array:
+        """What composite objectives read, shape (n, k)."""
+        return self._column("outputs")  # type: ignore[return-value]
 
     @cached_property
     def state(self) -> NDArray[np.int8]:

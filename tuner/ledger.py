@@ -100,6 +100,7 @@ class Ledger:
             state=record.state,
             fidelity=record.fidelity,
             seconds=seconds,
+            outputs=problem.outputs_of(record.metrics),
         )
         added = record.provenance.engine == "added"
         self._spend(record.state, record.metrics, seconds, added=added)
@@ -155,6 +156,7 @@ class Ledger:
         self.buffer.extend(
             number=columns["trial"], x=x, active=active, y=y, margins=margins, states=states,
             fidelity=columns["fidelity"], seconds=seconds,
+            outputs=np.array([problem.outputs_of(m) for m in metrics]) if problem.outputs else None,
         )  # fmt: skip
         for state, told, took, engine in zip(states, metrics, seconds, engines):
             self._spend(state, told, took, added=engine == "added")

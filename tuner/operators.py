@@ -6,6 +6,7 @@ import ast
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 from numbers import Real
 from typing import Any
 
@@ -20,8 +21,16 @@ def show(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
+def is_tensor(value: Any) -> bool:
+    """Whether the value is a tensor: many numbers at once, on which arithmetic works element by element.
+
+    Formulas are applied to samples of what a model expects. Comparisons of tensors have no truth value and are refused.
+    """
+    return isinstance(getattr(value, "ndim", None), int) and hasattr(value, "requires_grad")
+
+
 def number(value: Any, what: str) -> Any:
-    """The value, when it is a real number.
+    """The value, when it is a real number or a tensor.
 
     Raises:
         TypeError: It is not; `what` is the operator or function that needs one.
@@ -30,6 +39,8 @@ def number(value: Any, what: str) -> Any:
         return value
     if isinstance(value, Real):
         return float(value)
+    if is_tensor(value):
+        return value
     raise TypeError(f"{what} needs numbers, but got {show(value)}")
 
 
@@ -105,9 +116,18 @@ def _extreme(pick: Callable[[Sequence[Any]], Any], what: str) -> Callable[..., A
         listed = _items(values[0], what) if len(values) == 1 else values
         if not listed:
             raise ValueError(f"{what} needs at least one value")
-        return pick([number(value, what) for value in listed])
+        numbers = [number(value, what) for value in listed]
+        if any(is_tensor(value) for value in numbers):
+            return reduce(lambda a, b: _clamped(a, b, what) if is_tensor(a) else _clamped(b, a, what), numbers)
+        return pick(numbers)
 
     return extreme
+
+
+def _clamped(tensor: Any, other: Any, what: str) -> Any:
+    if not is_tensor(tensor):
+        return max(tensor, other) if what == "max" else min(tensor, other)
+    return tensor.clamp(min=other) if what == "max" else tensor.clamp(max=other)
 
 
 def _len(value: Any) -> int:
@@ -119,7 +139,9 @@ def _count(values: Any, *wanted: Any) -> int:
     return sum(1 for value in listed if equal(value, wanted[0])) if wanted else len(listed)
 
 
-def _log(x: Any, *base: Any) -> float:
+def _log(x: Any, *base: Any) -> Any:
+    if is_tensor(x):
+        return x.log() / (math.log(number(base[0], "log")) if base else 1.0)
     return math.log(number(x, "log"), *(number(b, "log") for b in base))
 
 
@@ -131,7 +153,7 @@ def _round(x: Any, digits: Any = 0) -> Any:
 
 
 def _numeric(function: Callable[[Any], Any], what: str) -> Callable[[Any], Any]:
-    return lambda x: function(number(x, what))
+    return lambda x: getattr(x, what)() if is_tensor(x) else function(number(x, what))
 
 
 FUNCTIONS: Mapping[str, tuple[Callable[..., Any], int, int]] = {

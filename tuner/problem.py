@@ -12,6 +12,7 @@ A constraint over known metrics and parameters only is also a restriction of the
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -113,6 +114,18 @@ class Problem:
         """The metrics that a trial must bring; the known and the composite ones are computed."""
         return tuple(m for m in self.metrics if m.name not in self.known_names and m.name not in self.composites)
 
+    @cached_property
+    def outputs(self) -> tuple[str, ...]:
+        """The measured metrics that composite objectives read, in order: the columns of `History.outputs`."""
+        read: set[str] = set()
+        front = [metric.name for metric in self.objectives if metric.name in self.composites]
+        while front:
+            name = front.pop()
+            if name in self.composites and name not in read:
+                front += self.composites[name].names
+            read.add(name)
+        return tuple(metric.name for metric in self.measured if metric.name in read)
+
     def known_metrics(self, config: Config) -> dict[str, float]:
         """The metrics that follow from a configuration, {} when there are none."""
         return dict(self.known(config)) if self.known is not None else {}
@@ -122,14 +135,22 @@ class Problem:
 
         A composite whose formula fails on these values (a division by zero) stays absent.
         """
-        values = {**metrics, **self.known_metrics(config)}
-        for name, formula in self.composites.items():
-            if formula.names <= values.keys() | config.keys():
-                try:
-                    values[name] = float(formula.evaluate({**config, **values}))
-                except (expressions.ExpressionError, ArithmeticError, TypeError, ValueError):
-                    continue
-        return values
+        told = {name: value for name, value in metrics.items() if name not in self.composites}
+        values = {**told, **self.known_metrics(config)}
+        for _ in self.composites:  # one pass settles at least one formula, in whatever order they were declared
+            waiting = [name for name in self.composites if name not in values]
+            for name in waiting:
+                formula = self.composites[name]
+                if formula.names <= values.keys() | config.keys():
+                    with contextlib.suppress(expressions.ExpressionError, ArithmeticError, TypeError, ValueError):
+                        values[name] = float(formula.evaluate({**config, **values}))
+            if not waiting:
+                break
+        return {**metrics, **values}
+
+    def outputs_of(self, metrics: Mapping[str, float]) -> list[float]:
+        """The values of `outputs` in one trial's metrics; NaN where absent."""
+        return [metrics.get(name, math.nan) for name in self.outputs]
 
     def margins(
         self, config: Config, metrics: Mapping[str, float], baseline: Mapping[str, float] | None

@@ -48,7 +48,9 @@ class Goal:
         thresholds: Where each margin is met, in Z, shape (k - n_objectives,).
         reference: The hypervolume corner, in Z, shape (n_objectives,); unused with one objective.
         any_feasible: Whether some trial met every margin; if none did, feasibility alone is sought.
-        known: Outcome -> its function of the input, in Z; the surrogate models the others.
+        known: Outcome -> its function of the input, in Z.
+        composites: Outcome -> its function of others, in Z, (..., k) -> (...,), and which those are: outcomes that come
+            after the margins and are there for this alone. The surrogate models the rest.
     """
 
     n_objectives: int
@@ -56,6 +58,7 @@ class Goal:
     reference: Tensor
     any_feasible: bool = True
     known: Mapping[int, Function] = field(default_factory=dict)
+    composites: Mapping[int, tuple[Function, tuple[int, ...]]] = field(default_factory=dict)
 
 
 class Improvement(AcquisitionFunction):
@@ -63,6 +66,7 @@ class Improvement(AcquisitionFunction):
 
     Attributes:
         name: What it is called in provenances.
+        objectives: What is maximised, before any scalarisation.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class Improvement(AcquisitionFunction):
         self._objectives, self._margins = list(outcomes[: goal.n_objectives]), list(outcomes[goal.n_objectives :])
         self._thresholds = goal.thresholds
         self._known = known
+        self.objectives = self._objectives
         self.name = "qLogPF"
         if self._margins and not goal.any_feasible:
             self._objectives = []
@@ -124,6 +129,17 @@ class Improvement(AcquisitionFunction):
             total = total + sd.log() + above + torch.log(-torch.expm1(gap))
         return torch.logsumexp(torch.where((upper > lower).all(dim=-1), total, -torch.inf), dim=-1)
 
+    def predict(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation of each objective at one point x (1, d), in Z, shapes (m,)."""
+        means, sds = [], []
+        with torch.no_grad():
+            for objective in self.objectives:
+                mean, sd = objective.at(x)
+                means.append(mean.mean())
+                total = (sd.square().mean() + mean.var(unbiased=False)).sqrt()
+                sds.append(torch.zeros_like(total) if isinstance(objective, Known) else total)
+        return torch.stack(means), torch.stack(sds)
+
     @contextmanager
     def smoothed(self, X: Tensor, categorical: Sequence[int]) -> Iterator[None]:
         """Replace known outcomes by interpolants through X (n, d) for as long as gradients are followed."""
@@ -165,23 +181,37 @@ def make_acquisition(
     if X_pending is not None and len(X_pending):
         X = torch.cat([X, X_pending])
         standing = torch.cat([standing, torch.ones(len(X_pending), dtype=torch.bool)])
-    k = goal.n_objectives + len(goal.thresholds)
+    simple = {
+        j: Known(goal.known[j], X) if j in goal.known else _modelled(surrogate, j, X, seed, n_samples)
+        for j in range(len(surrogate.loc))
+        if j not in goal.composites
+    }
     outcomes: list[Outcome] = []
-    for j in range(k):
-        if j in goal.known:
-            outcomes.append(Known(goal.known[j], X))
-            continue
-        observed = surrogate.observed[j]
-        base = _normal(n_samples, len(X) + len(observed), seed + j)
-        outcomes.append(Process(surrogate.models[j], X, observed, base))
-    known = [outcome for outcome in outcomes if isinstance(outcome, Known)]
+    for j in range(goal.n_objectives + len(goal.thresholds)):
+        if j in goal.composites:
+            function, parts = goal.composites[j]
+            base = _normal(n_samples, len(parts), seed + 1000 + j)
+            outcomes.append(Composite(function, [simple[part] for part in parts], base))
+        else:
+            outcomes.append(simple[j])
+    known = [outcome for outcome in simple.values() if isinstance(outcome, Known)]
     if goal.n_objectives > MAX_VOLUME_OBJECTIVES:
         single = _scalarised(outcomes[: goal.n_objectives], standing, seed, n_samples)
         one = replace(goal, n_objectives=1, reference=goal.reference[:1])
         acquisition = Improvement(surrogate, [single, *outcomes[goal.n_objectives :]], one, standing, known)
         acquisition.name = acquisition.name.replace("qLogNEI", "qLogNParEGO")
+        acquisition.objectives = outcomes[: goal.n_objectives]
         return acquisition
     return Improvement(surrogate, outcomes, goal, standing, known)
+
+
+def _modelled(surrogate: Surrogate, j: int, X: Tensor, seed: int, n_samples: int) -> Outcome:
+    observed = surrogate.observed[j]
+    process = Process(surrogate.models[j], X, observed, _normal(n_samples, len(X) + len(observed), seed + j))
+    if j not in surrogate.bounds:
+        return process
+    inverse = surrogate.bounds[j].inverse
+    return Composite(lambda U: inverse(U[..., 0]), [process], _normal(n_samples, 1, seed + 500 + j))
 
 
 def _scalarised(outcomes: Sequence[Outcome], standing: Tensor, seed: int, n_samples: int) -> Composite:
@@ -198,7 +228,7 @@ def _scalarised(outcomes: Sequence[Outcome], standing: Tensor, seed: int, n_samp
         shortfall = weights * ((values - low) / width - 1.0)
         return shortfall.min(dim=-1).values + _AUGMENTATION * shortfall.sum(dim=-1)
 
-    return Composite(scalarise, outcomes, _normal(n_samples, m, seed + m))
+    return Composite(scalarise, outcomes, _normal(n_samples, m, seed + 2000))
 
 
 def _free_boxes(Z: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:

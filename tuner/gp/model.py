@@ -32,6 +32,12 @@ from torch import Tensor
 _TAIL = 3.0
 """Interquartile ranges beyond the quartile at which a tail is clipped."""
 
+_HEADROOM = 0.1
+_ROWS_FOR_BOUND = 8
+_LARGEST_LOG = 50.0
+_MIN_GAIN = 0.1
+"""Nats a trial by which a transform must explain the outcomes better."""
+
 _SHORTEST = 2.5e-2
 """Lower bound of lengthscales, as BoTorch has it."""
 
@@ -40,11 +46,37 @@ _SHORTEST_OF_LABELS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
+class Bound:
+    """The transform u = -s log(s (limit - Z)), standardised: for an outcome that presses against a bound.
+
+    Attributes:
+        side: s: 1.0 when Z stays below the limit, -1.0 when it stays above.
+        limit: In Z.
+        loc: Mean of u over the trials.
+        scale: Its standard deviation, > 0.
+    """
+
+    side: float
+    limit: float
+    loc: float
+    scale: float
+
+    def forward(self, Z: Tensor) -> Tensor:
+        """Z to the model's units."""
+        return (-self.side * torch.log(self.side * (self.limit - Z)) - self.loc) / self.scale
+
+    def inverse(self, U: Tensor) -> Tensor:
+        """The model's units to Z."""
+        return self.limit - self.side * torch.exp((-self.side * (self.loc + self.scale * U)).clamp(max=_LARGEST_LOG))
+
+
+@dataclass(frozen=True, slots=True)
 class Surrogate:
     """Fitted models of the outcomes, except the known ones, of which it has the units only.
 
     Attributes:
         models: In Z: outcome -> its model, without the known ones.
+        bounds: Outcome -> the transform under which it was modelled, for those that have one.
         observed: Outcome -> the rows of X that its model was fitted to.
         loc: Shape (k,): Y = loc + scale * Z.
         scale: Shape (k,), > 0.
@@ -52,6 +84,7 @@ class Surrogate:
     """
 
     models: Mapping[int, SingleTaskGP]
+    bounds: Mapping[int, Bound]
     observed: Mapping[int, Tensor]
     loc: Tensor
     scale: Tensor
@@ -67,6 +100,9 @@ class Surrogate:
             with torch.no_grad():
                 posterior = model.posterior(X)
             mean[:, j], sd[:, j] = posterior.mean.squeeze(-1), posterior.variance.clamp_min(0).sqrt().squeeze(-1)
+            if j in self.bounds:  # medians, and half the width of the central 68%
+                ends = [self.bounds[j].inverse(mean[:, j] + step * sd[:, j]) for step in (-1.0, 0.0, 1.0)]
+                mean[:, j], sd[:, j] = ends[1], (ends[2] - ends[0]) / 2
         return self.loc + self.scale * mean, self.scale * sd
 
     def standardise(self, Y: Tensor) -> Tensor:
@@ -82,6 +118,8 @@ def fit_surrogate(
     two_sided: Sequence[bool] = (),
     labels: int | None = None,
     exact: Collection[int] = (),
+    bounded: Collection[int] = (),
+    positive: Collection[int] = (),
     maxiter: int = 75,
 ) -> Surrogate:
     """Return models of the columns of `Y`, each fitted to the rows where it has a value.
@@ -95,9 +133,12 @@ def fit_surrogate(
             explains by the shortest lengthscale it may have, so that nothing would be learned beyond the next trial:
             it gets a longer one.
         exact: Outcomes that are known functions of the input: no model, and no clipping.
+        bounded: Outcomes that may be modelled under an upper bound, where they press against one.
+        positive: Outcomes that may be modelled by their logarithm, where that is more normal.
         maxiter: Steps of L-BFGS-B for the hyperparameters.
     """
     models: dict[int, SingleTaskGP] = {}
+    bounds: dict[int, Bound] = {}
     observed: dict[int, Tensor] = {}
     loc, scale, notes = [], [], []
     for j in range(Y.shape[1]):
@@ -112,10 +153,39 @@ def fit_surrogate(
             continue
         shortest = _SHORTEST_OF_LABELS * math.sqrt(X.shape[1]) if j == labels else _SHORTEST
         z = (y - centre) / spread
+        bound = bound_of(z) if j in bounded else None
+        if j in positive and float(y.min()) > 0:
+            bound = bound_of(z, side=-1.0, limit=-centre / spread)
+        if bound is not None:
+            bounds[j], z = bound, bound.forward(z)
         models[j], note = fit(X[known], z, categorical=categorical, shortest=shortest, maxiter=maxiter)
         observed[j] = known.nonzero().squeeze(-1)
         notes += [note] if note else []
-    return Surrogate(models, observed, X.new_tensor(loc), X.new_tensor(scale), tuple(notes))
+    return Surrogate(models, bounds, observed, X.new_tensor(loc), X.new_tensor(scale), tuple(notes))
+
+
+def bound_of(z: Tensor, *, side: float = 1.0, limit: float | None = None) -> Bound | None:
+    """Return the transform that makes outcomes z (n,) more normal, when they press against a bound.
+
+    An accuracy does: most trials lie just below what can be reached, and the bad ones far below. A process with a
+    symmetric predictive distribution then expects more than can be had wherever it is unsure. Normal likelihoods with
+    and without the transform, its Jacobian included, decide.
+
+    Args:
+        z: Standardised outcomes.
+        side: 1.0 for an upper bound, -1.0 for a lower one.
+        limit: The bound; a tenth of the range beyond the extreme trial when None.
+    """
+    if len(z) < _ROWS_FOR_BOUND or not float(z.std()) > 0:
+        return None
+    if limit is None:
+        limit = side * (float((side * z).max()) + _HEADROOM * float(z.max() - z.min()))
+    u = -side * torch.log((side * (limit - z)).clamp_min(1e-300))
+    spread = float(u.std())
+    if not (math.isfinite(spread) and spread > 0):
+        return None
+    gain = side * float(u.mean()) - math.log(spread) + math.log(float(z.std()))
+    return Bound(side, limit, float(u.mean()), spread) if gain > _MIN_GAIN else None
 
 
 def winsorise(y: Tensor, *, upper: bool = False) -> Tensor:

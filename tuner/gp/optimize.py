@@ -126,5 +126,8 @@ def _pick(starts: Tensor, values: Tensor, n: int) -> Tensor:
     """Return up to `n` starts: the best one, and others with a chance that grows with their value."""
     if len(starts) <= n:
         return starts
+    finite = torch.isfinite(values)
+    if not finite.all():
+        values = torch.where(finite, values, values[finite].min() - 1.0 if finite.any() else 0.0)
     chosen, _ = initialize_q_batch(starts.unsqueeze(-2), values, n)
     return chosen.squeeze(-2)

@@ -32,7 +32,7 @@ _SHARPNESS = 1e-3
 where exactness has corners."""
 
 _BANDWIDTH = 0.25
-"""Width of the kernel around sampled values, in their standard deviations: half of Silverman's for 64 samples."""
+"""Width of the kernel around sampled values, in their spread: half of Silverman's for 64 samples."""
 
 
 class Outcome(Protocol):
@@ -122,7 +122,10 @@ class Known:
 
     def stand_in_from(self, X: Tensor, categorical: Sequence[int]) -> None:
         """Set the stand-in: an interpolant of the function at X, shape (n, d)."""
-        self.stand_in = Interpolant(X, self._function(X), categorical=categorical)
+        y = self._function(X)
+        finite = torch.isfinite(y)
+        if finite.any():
+            self.stand_in = Interpolant(X[finite], y[finite], categorical=categorical)
 
 
 class Composite:
@@ -139,7 +142,14 @@ class Composite:
         self._parts = parts
         self._base = base
         S = len(base)
-        self._values = function(torch.stack([part.values.expand(S, -1) for part in parts], dim=-1))
+        values = function(torch.stack([part.values.expand(S, -1) for part in parts], dim=-1))
+        finite = values[torch.isfinite(values)]
+        self._undefined = float(finite.min() - 3 * (finite.max() - finite.min())) if len(finite) else 0.0
+        self._values = self._defined(values)
+
+    def _defined(self, y: Tensor) -> Tensor:
+        """`y` with a bad value where the function has none: a root or quotient of an unlucky sample."""
+        return torch.where(torch.isfinite(y), y, self._undefined)
 
     @property
     def values(self) -> Tensor:
@@ -152,8 +162,21 @@ class Composite:
         for part, e in zip(self._parts, self._base.T, strict=True):
             mean, sd = part.at(x)
             drawn.append(mean + sd * e)
-        y = self._function(torch.stack(drawn, dim=-1))
-        return y, (_BANDWIDTH * y.std(dim=-1, keepdim=True)).clamp_min(_SHARPNESS)
+        inputs = torch.stack(drawn, dim=-1)
+        if inputs.requires_grad:  # where the function has no value, its derivative is no number
+            inputs.register_hook(torch.nan_to_num)  # type: ignore[no-untyped-call]
+        y = self._defined(self._function(inputs))
+        return y, (_BANDWIDTH * _spread(y)).clamp_min(_SHARPNESS)
+
+
+def _spread(y: Tensor) -> Tensor:
+    """Standard deviation of the middle half of samples (b, S), as if they were normal, shape (b, 1).
+
+    Transformed samples have heavy tails, which would widen the kernel without bound.
+    """
+    ordered = y.sort(dim=-1).values
+    quarter = y.shape[-1] // 4
+    return (ordered[:, -1 - quarter] - ordered[:, quarter]).unsqueeze(-1) / 1.35
 
 
 class Interpolant:

@@ -1,6 +1,7 @@
 """gp: Bayesian optimisation with exact Gaussian processes, by BoTorch.
 
 One process per objective and constraint margin, one for failures, none for metrics that follow from the configuration;
+a composite objective is replaced by the outputs that its formula reads;
 noisy expected improvement of the objective or of the hypervolume (see `tuner.gp.acquisition`). It starts from the
 baseline, the initial configurations and a Sobol design. Whatever goes wrong in the linear algebra, there is a
 proposal, and the provenance says why it is another one.
@@ -15,6 +16,7 @@ import numpy as np
 
 from tuner.errors import TunerError
 from tuner.history import COMPLETED, History
+from tuner.strategies.bayesian.composites import Formula, applicable, formulas
 from tuner.strategies.bayesian.known import KnownMetrics
 from tuner.strategies.bayesian.observations import Observations, observe
 from tuner.strategies.fresh import Fresh
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from tuner.gp.acquisition import Goal
+    from tuner.gp.acquisition import Goal, Improvement
     from tuner.gp.model import Surrogate
     from tuner.gp.outcomes import Function
     from tuner.problem import Problem
@@ -83,6 +85,7 @@ class GpSearch:
         self._sequence = SobolSequence(problem.space, problem.seed & 0x7FFFFFFF)
         columns = problem.space.encoding.columns
         self._known = KnownMetrics(problem)
+        self._formulas = formulas(problem)
         self._categorical = tuple(j for j, column in enumerate(columns) if column.kind == "categorical")
 
     def suggest(self, history: History, n: int, rng: np.random.Generator) -> list[Proposal]:
@@ -133,15 +136,18 @@ class GpSearch:
         with isolated(seed):
             X, Y = torch.from_numpy(data.X), torch.from_numpy(data.Y)
             known = self._known.objectives(X, Y[:, :m])
+            plan = self._plan(X, Y, torch.from_numpy(data.outputs), known)
             surrogate = fit_surrogate(
                 X,
-                Y,
+                plan.Y,
                 categorical=self._categorical,
-                two_sided=[j >= m for j in range(Y.shape[1])],
+                two_sided=[j >= m for j in range(plan.Y.shape[1])],
                 labels=Y.shape[1] - 1 if data.failures else None,
-                exact=known,
+                exact=[*plan.known, *plan.composites],
+                bounded=range(m),
+                positive=range(Y.shape[1], plan.Y.shape[1]),
             )
-            goal = self._goal(data, surrogate, known)
+            goal = self._goal(data, surrogate, plan)
             pending = torch.from_numpy(np.array(history.pending_X))
             candidates = Candidates(self._space, data.incumbents(_INCUMBENTS), options.raw_samples, rng)
             for _ in range(n):
@@ -160,11 +166,32 @@ class GpSearch:
                     break
                 x = torch.from_numpy(self._space.encoding.encode(chosen[1])[0][None])
                 reason = _account(acquisition.name, data, surrogate)
-                proposals.append(self._proposal(chosen, surrogate, known, x, reason))
+                proposals.append(self._proposal(chosen, acquisition, surrogate, x, reason))
                 pending = torch.cat([pending, x])
         return proposals
 
-    def _goal(self, data: Observations, surrogate: Surrogate, known: Mapping[int, Function]) -> Goal:
+    def _plan(self, X: Tensor, Y: Tensor, outputs: Tensor, known: dict[int, Function]) -> _Plan:
+        """Add a column for each thing that a composite objective reads."""
+        import torch
+
+        composites: dict[int, tuple[Formula, tuple[int, ...]]] = {}
+        columns, places = [Y], dict[str, int]()
+        for j, formula in self._formulas.items():
+            measured = {name: outputs[:, i] for i, name in enumerate(self._problem.outputs)}
+            functions = {name: self._known.function(name) for name in formula.leaves if name not in measured}
+            values = {**measured, **{name: function(X) for name, function in functions.items()}}
+            if not applicable(formula, torch.stack([values[name] for name in formula.leaves], dim=-1), Y[:, j]):
+                continue
+            for name in formula.leaves:
+                if name not in places:
+                    places[name] = Y.shape[1] + len(places)
+                    columns.append(values[name].unsqueeze(-1))
+                    if name in functions:
+                        known[places[name]] = functions[name]
+            composites[j] = formula, tuple(places[name] for name in formula.leaves)
+        return _Plan(torch.cat(columns, dim=1), Y.shape[1], known, composites)
+
+    def _goal(self, data: Observations, surrogate: Surrogate, plan: _Plan) -> Goal:
         import torch
 
         from tuner.gp.acquisition import Goal
@@ -176,34 +203,48 @@ class GpSearch:
         def standardised(j: int, function: Function) -> Function:
             return lambda x: (function(x) - loc[j]) / scale[j]
 
+        def applied(j: int, formula: Formula, parts: tuple[int, ...]) -> Function:
+            at = list(parts)
+            return lambda Z: (formula(loc[at] + scale[at] * Z) - loc[j]) / scale[j]
+
         return Goal(
             n_objectives=m,
-            thresholds=-loc[m:] / scale[m:],
+            thresholds=-loc[m : plan.k] / scale[m : plan.k],
             reference=(reference - loc[:m]) / scale[:m],
             any_feasible=bool(data.feasible.any()),
-            known={j: standardised(j, function) for j, function in known.items()},
+            known={j: standardised(j, function) for j, function in plan.known.items()},
+            composites={j: (applied(j, formula, parts), parts) for j, (formula, parts) in plan.composites.items()},
         )
 
     def _proposal(
-        self,
-        chosen: tuple[float, Config],
-        surrogate: Surrogate,
-        known: Mapping[int, Function],
-        x: Tensor,
-        reason: str,
+        self, chosen: tuple[float, Config], acquisition: Improvement, surrogate: Surrogate, x: Tensor, reason: str
     ) -> Proposal:
-        mean, sd = surrogate.predict(x)
-        for j, function in known.items():
-            mean[0, j], sd[0, j] = float(function(x)), 0.0
-        objectives = self._problem.objectives
-        provenance = Provenance(
-            engine="gp",
-            acquisition=chosen[0],
-            mean={o.name: o.sign * float(mean[0, j]) for j, o in enumerate(objectives)},
-            sd={o.name: float(sd[0, j]) for j, o in enumerate(objectives)},
-            reason=reason,
-        )
+        mean, sd = {}, {}
+        if acquisition.objectives:
+            means, sds = acquisition.predict(x)
+            for j, objective in enumerate(self._problem.objectives):
+                value = float(surrogate.loc[j] + surrogate.scale[j] * means[j])
+                mean[objective.name] = objective.sign * value
+                sd[objective.name] = float(surrogate.scale[j] * sds[j])
+        provenance = Provenance(engine="gp", acquisition=chosen[0], mean=mean, sd=sd, reason=reason)
         return Proposal(config=chosen[1], provenance=provenance)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is modelled, and what is not.
+
+    Attributes:
+        Y: Outcomes, then what composite objectives read, shape (n, k + o).
+        k: How many are outcomes.
+        known: Column -> its exact function.
+        composites: Objective -> its formula, and the columns that this reads.
+    """
+
+    Y: Tensor
+    k: int
+    known: Mapping[int, Function]
+    composites: Mapping[int, tuple[Formula, tuple[int, ...]]]
 
 
 def _account(name: str, data: Observations, surrogate: Surrogate) -> str:

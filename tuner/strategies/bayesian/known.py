@@ -31,17 +31,19 @@ class KnownMetrics:
     def objectives(self, X: Tensor, Y: Tensor) -> dict[int, Function]:
         """Objective -> its exact function of encoded rows (b, d) -> (b,), maximised.
 
-        Left out, to be modelled like any other: one that has no finite value at some row of X (n, d), or another value
-        than was recorded in Y (n, m).
+        Left out, to be modelled like any other: one that has another value, or none, at a row of X (n, d) than was
+        recorded in Y (n, m).
         """
         return {
             j: function
             for j, metric in enumerate(self._problem.objectives)
             if metric.name in self._problem.known_names
-            and _agree(function := self._function(metric.name, metric.sign), X, Y[:, j])
+            and agree((function := self.function(metric.name, metric.sign))(X), Y[:, j])
         }
 
-    def _function(self, name: str, sign: float) -> Function:
+    def function(self, name: str, sign: float = 1.0) -> Function:
+        """A known metric or a numeric parameter as a function of encoded rows (b, d) -> (b,), NaN where it has none."""
+
         def function(X: Tensor) -> Tensor:
             values = [sign * self.at(row).get(name, math.nan) for row in X.detach().numpy()]
             return X.new_tensor(values)
@@ -59,16 +61,18 @@ class KnownMetrics:
 
     def _computed(self, x: Array) -> dict[str, float]:
         try:
-            return self._problem.known_metrics(self._problem.space.encoding.decode(np.clip(x, 0.0, 1.0)))
+            config = self._problem.space.encoding.decode(np.clip(x, 0.0, 1.0))
+            numbers = {name: float(value) for name, value in config.items() if isinstance(value, (int, float))}
+            return {**numbers, **self._problem.known_metrics(config)}
         except Exception:  # the user's code, on a configuration that he may not have thought of
             return {}
 
 
-def _agree(function: Function, X: Tensor, y: Tensor) -> bool:
+def agree(values: Tensor, recorded: Tensor) -> bool:
+    """Whether values (n,) are finite and those that were recorded, NaN where nothing was."""
     import torch
 
-    values = function(X)
-    recorded = ~torch.isnan(y)
-    if not torch.isfinite(values).all():
+    if not torch.isfinite(values[~torch.isnan(recorded)]).all() or not len(values):
         return False
-    return bool(((values - y).abs()[recorded] <= _AGREES * values.abs()[recorded].clamp_min(1e-300)).all())
+    gap = (values - recorded).abs()[~torch.isnan(recorded)]
+    return bool((gap <= _AGREES * recorded.abs()[~torch.isnan(recorded)].clamp_min(1e-300)).all())

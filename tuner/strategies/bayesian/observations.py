@@ -33,6 +33,7 @@ class Observations:
         n_objectives: m; the other k - m outcomes are margins.
         failures: How many rows are failed trials.
         standing: Rows that count as the best so far: every objective, and no constraint over known metrics broken.
+        outputs: What composite objectives read, shape (n, o), NaN where a row has no objectives.
     """
 
     X: Array
@@ -42,6 +43,7 @@ class Observations:
     n_objectives: int
     failures: int
     standing: NDArray[np.bool_]
+    outputs: Array
 
     @property
     def objectives(self) -> Array:
@@ -102,6 +104,7 @@ def observe(history: History, *, max_rows: int) -> Observations:
         violation=violation[rows],
         n_objectives=Y.shape[1],
         failures=failures,
+        outputs=np.where(np.isnan(Y).any(axis=1, keepdims=True), np.nan, history.outputs)[rows],
         standing=(~np.isnan(Y).any(axis=1) & ~broken)[rows],
     )
 
