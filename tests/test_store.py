@@ -480,7 +480,7 @@ def test_an_older_schema_is_migrated_by_its_next_writer(tmp_path: Path, monkeypa
 
 def test_a_wrong_observation_leaves_no_trial() -> None:
     study = Study.create(sweep(baseline=None))
-    with pytest.raises(tuner.errors.UsageError, match="an observation: every objective"):
+    with pytest.raises(tuner.errors.UsageError, match="an observation: every metric with a goal"):
         study.add({"x": 0.0, "k": "a"}, {})
     assert study.counts() == {}
     assert study.add({"x": 0.0, "k": "a"}, {"loss": 1.0}) == 0
