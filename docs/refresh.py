@@ -19,6 +19,7 @@ from rich.text import Text
 ROOT = Path(__file__).resolve().parent.parent
 WIDTH = 124
 PROGRESS_LINES = 4
+FRONT_ROWS = 6
 
 
 def draw(progress: list[str], result: list[str]) -> None:
@@ -40,15 +41,22 @@ def put(readme: str, index: int, text: str) -> str:
     return f"{readme[: found.start()]}```text\n{text}\n```{readme[found.end() :]}"
 
 
+def shortened(result: list[str]) -> list[str]:
+    """The first rows of the front, the baseline, and what follows the table; the rest as an ellipsis."""
+    rule = next(i for i, line in enumerate(result) if line.startswith(" ─"))
+    baseline = next(i for i, line in enumerate(result) if " baseline " in line)
+    return [*result[: rule + 1 + FRONT_ROWS], " ...", *result[baseline:]]
+
+
 def main(tests: Path | None) -> None:
     """Run the main job and rewrite README.md and the picture."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "tuner", "run", "examples/sparsity.yaml", "--plain", "--dir", f"{folder}/s"]
         run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    result = run.stdout.rstrip().splitlines()
+    result = run.stdout.strip("\n").splitlines()
     draw([line for line in run.stderr.splitlines() if line.startswith("[")], result)
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    readme = put(readme, 0, "\n".join(line.rstrip() for line in result))
+    readme = put(readme, 0, "\n".join(line.rstrip() for line in shortened(result)))
     if tests is not None:
         readme = put(readme, 1, tests.read_text(encoding="utf-8").rstrip().splitlines()[-1])
     (ROOT / "README.md").write_text(readme, encoding="utf-8")
