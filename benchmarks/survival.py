@@ -30,7 +30,7 @@ def main(kills: int) -> None:
         print(f"main   {method:7} {hits} kills, {len(survived)} trials: {same} an undisturbed run ({seconds:.0f} s)")
     for target, command in (("worker", False), ("trial", True)):
         with tempfile.TemporaryDirectory() as folder:
-            trials = 8 * kills
+            trials = 12 * kills
             kind = "worker" if target == "worker" else "trial"
             survived, hits = torture(Path(folder), "random", target=kind, kills=kills, trials=trials, command=command)
         failed = sum(trial["state"] == "failed" for trial in survived)
