@@ -430,11 +430,6 @@ class Study:
             return "no new configuration is left in the space"
         return stop_reason(self.problem.budget, self._ledger.spent)
 
-    @property
-    def n_waiting(self) -> int:
-        """Trials that wait to be started."""
-        return len(self._leases)
-
     def read(self, trial: int) -> TrialRecord:
         """One trial.
 

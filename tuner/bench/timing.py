@@ -16,7 +16,6 @@ from tuner.bench.runner import thread_caps
 from tuner.bench.suite import suite
 
 PROBLEM = "levy-10"
-SIZES = (50, 200, 500, 1000)
 ASKS = 5
 
 

@@ -105,10 +105,6 @@ class Surrogate:
                 mean[:, j], sd[:, j] = ends[1], (ends[2] - ends[0]) / 2
         return self.loc + self.scale * mean, self.scale * sd
 
-    def standardise(self, Y: Tensor) -> Tensor:
-        """Return outcomes (..., k) in the models' units, tails untouched."""
-        return (Y - self.loc) / self.scale
-
 
 def fit_surrogate(
     X: Tensor,

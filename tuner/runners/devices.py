@@ -107,9 +107,7 @@ def plan_slots(
     Raises:
         EnvironmentUnfitError: A trial needs more GPUs than there are.
     """
-    processors = (
-        sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
-    )
+    processors = _processors()
     if gpus > len(devices):
         raise EnvironmentUnfitError(
             f"a trial needs {gpus} GPU{'s' * (gpus > 1)}, but {len(devices) or 'none'} can be seen here; "
