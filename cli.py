@@ -35,6 +35,9 @@ NameOption = Annotated[list[str] | None, typer.Option("--name", "-n", help="Only
 KeyOption = Annotated[list[str] | None, typer.Option("--name", "-n", help="Only this key of the document; repeat it.")]
 ParamOption = Annotated[list[str] | None, typer.Option("--param", "-P", help="Fix a parameter: -P lr=1e-4.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", "-S", help="Set a key: -S budget.trials=5.")]
+WarmOption = Annotated[
+    list[str] | None, typer.Option("--warm-start", help="An earlier study to learn from; repeat it.")
+]
 SweepArgument = Annotated[Path, typer.Argument(help="A sweep file.")]
 
 
@@ -139,6 +142,7 @@ def run(
     directory: Annotated[Path | None, typer.Option("--dir", help="The study's folder (default: .tuner/NAME).")] = None,
     param: ParamOption = None,
     set_: SetOption = None,
+    warm_start: WarmOption = None,
     parallel: Annotated[str | None, typer.Option("--parallel", "-j", help="Trials at a time, or auto.")] = None,
     new: Annotated[bool, typer.Option("--new", help="Move an existing study aside and start over.")] = False,
     adopt: Annotated[bool, typer.Option("--adopt", help="Keep its trials under a changed sweep.")] = False,
@@ -154,10 +158,10 @@ def run(
         from tuner.verbs.preview import preview
 
         if dry_run:
-            _say(preview(sweep, params=param or (), sets=sets, suggestions=3))
+            _say(preview(sweep, params=param or (), sets=sets, suggestions=3, warm_start=warm_start or ()))
             return
-        code = _run(sweep, directory, param or [], sets, new=new, adopt=adopt, plain=plain, quiet=quiet, json=json,
-                    verbose=verbose)  # fmt: skip
+        code = _run(sweep, directory, param or [], sets, warm_start or [], new=new, adopt=adopt, plain=plain,
+                    quiet=quiet, json=json, verbose=verbose)  # fmt: skip
     raise typer.Exit(code)
 
 
@@ -166,6 +170,7 @@ def _run(
     directory: Path | None,
     params: list[str],
     sets: list[str],
+    warm_start: list[str],
     *,
     new: bool,
     adopt: bool,
@@ -179,7 +184,7 @@ def _run(
     from tuner.reporting.texts import describe, exit_code, what_next
     from tuner.sweep import load_sweep
 
-    loaded = load_sweep(sweep, params=params, sets=sets)
+    loaded = load_sweep(sweep, params=params, sets=sets, warm_start=warm_start)
     if verbose or (loaded.notes and not quiet):
         for note in loaded.notes:
             print(f"note: {note}", file=sys.stderr)
@@ -189,7 +194,8 @@ def _run(
         _say(describe(study, "json" if json else "table", width=_width()))
         if not quiet and not json:
             again = [str(sweep), *(["--dir", str(directory)] if directory else [])]
-            again += [word for flag, words in (("-P", params), ("-S", sets)) for text in words for word in (flag, text)]
+            flags = (("-P", params), ("-S", sets), ("--warm-start", warm_start))
+            again += [word for flag, words in flags for text in words for word in (flag, text)]
             print(what_next(study, again), file=sys.stderr)
         return exit_code(study)
 

@@ -1,7 +1,7 @@
 """Identity of a study: the sweep as resolved, its digest, and what tells two sweeps apart.
 
-Two sweeps may share their trials when space, metrics, constraints and objective are the same; budget, strategy,
-parallelism and runner may change between sessions.
+Two sweeps may share their trials when space, metrics, constraints, objective and warm start are the same; budget,
+strategy, parallelism and runner may change between sessions.
 """
 
 from __future__ import annotations
@@ -35,12 +35,13 @@ def _metric_section(metric: Metric) -> dict[str, Any]:
 
 
 _IDENTITY = ("parameters", "metrics", "restrictions", "constraints", "objective", "command")
+_WARM = "warm_start"
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What tells two resolved sweeps apart where it matters, a line each."""
     lines: list[str] = []
-    for key in _IDENTITY:
+    for key in (*_IDENTITY, _WARM):
         a, b = old.get(key), new.get(key)
         if isinstance(a, Mapping) and isinstance(b, Mapping):
             for name in sorted(a.keys() | b.keys()):
@@ -58,4 +59,5 @@ def _short(value: Any) -> str:
 def digest(resolved: Mapping[str, Any]) -> str:
     """16 hexadecimal digits over everything that makes trials comparable."""
     identity = {key: resolved.get(key) for key in _IDENTITY}
+    identity |= {_WARM: resolved[_WARM]} if resolved.get(_WARM) else {}
     return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:16]

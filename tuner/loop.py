@@ -13,7 +13,7 @@ import math
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,6 +48,7 @@ def run(
     *,
     new: bool = False,
     adopt: bool = False,
+    warm_start: Sequence[str | Path] = (),
     observer: Observer | None = None,
 ) -> Study:
     """Run a sweep to its end, continuing the study in `dir` when there is one. The Python door to `tuner run`.
@@ -57,6 +58,7 @@ def run(
         dir: The study's folder; `.tuner/<name>` by default.
         new: Move an existing study aside and start over.
         adopt: Continue an existing study although its space or metrics changed.
+        warm_start: Earlier studies to learn from, folders or names, after those that the sweep names.
         observer: Told of what happens.
 
     Raises:
@@ -67,12 +69,15 @@ def run(
     from tuner.runners.factory import make_runner
     from tuner.sessions import open_or_create
 
-    loaded = load_sweep(sweep if isinstance(sweep, (Sweep, str, Path)) else dict(sweep))
+    given = sweep if isinstance(sweep, (Sweep, str, Path)) else dict(sweep)
+    loaded = load_sweep(given, warm_start=[str(study) for study in warm_start])
     check_feasible(loaded)
     watcher = observer or Observer()
     study = open_or_create(loaded, dir, new=new, adopt=adopt)
     try:
         study.check_strategy()
+        for source in study.problem.sources:
+            watcher.note(str(source))
         with Interrupts() as interrupts:
             runner = make_runner(study, wakeup_fd=interrupts.wakeup, note=watcher.note)
             try:

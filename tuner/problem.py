@@ -27,6 +27,7 @@ from tuner.space import SearchSpace
 from tuner.trial import FREE_METRICS, Config, Metric
 
 if TYPE_CHECKING:
+    from tuner.sources import Source
     from tuner.sweep import Budget, EarlyStop, Fidelity, Repeats, SearchSection, Sweep
 
 Known = Callable[[Config], Mapping[str, float]]
@@ -79,6 +80,7 @@ class Problem:
         composites: Metrics that are formulas over other metrics.
         baseline: The configuration that everything is compared with; trial 0.
         initial: Configurations tried next.
+        sources: Earlier studies in this problem's terms, for a warm start.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Problem:
     composites: Mapping[str, Expression] = field(default_factory=dict)
     baseline: Config | None = None
     initial: tuple[Config, ...] = ()
+    sources: tuple[Source, ...] = ()
     search: SearchSection | None = None
     budget: Budget | None = None
     fidelity: Fidelity | None = None

@@ -125,10 +125,10 @@ def proposal_of(record: TrialRecord) -> Proposal:
     )
 
 
-def new_proposal(problem: Problem, number: int, config: Config, engine: str) -> Proposal:
-    """A proposal that no strategy made: the baseline, an initial, enqueued or added configuration."""
+def new_proposal(problem: Problem, number: int, config: Config, engine: str, reason: str = "") -> Proposal:
+    """A proposal that no strategy made: the baseline, an initial, warm, enqueued or added configuration."""
     seed = trial_seed(problem.seed, number)
-    return Proposal(config=config, provenance=Provenance(engine=engine), trial=number, seed=seed)
+    return Proposal(config=config, provenance=Provenance(engine=engine, reason=reason), trial=number, seed=seed)
 
 
 def row_of(proposal: Proposal) -> dict[str, Any]:

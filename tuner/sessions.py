@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tuner import identity
+from tuner import identity, snapshots
 from tuner.database import shown
-from tuner.errors import StoreError, UsageError
+from tuner.errors import StoreError, SweepError, UsageError
 from tuner.lock import WriterLock
 from tuner.objective import objective_of
 from tuner.problem import Problem, make_problem
 from tuner.records import new_proposal, row_of
+from tuner.snapshots import Snapshot
+from tuner.sources import first_tries, with_sources
 from tuner.store import Store, closing_on_error, dumps, sqlite_url
 from tuner.study import Study
 from tuner.sweep import Sweep, dump_yaml, load_sweep
@@ -29,11 +31,11 @@ HOME = Path(".tuner")
 def create(sweep: Sweep | Mapping[str, Any] | str | Path, dir: str | Path | None = None) -> Study:
     """A new study; see `Study.create`."""
     sweep = load_sweep(sweep if isinstance(sweep, (Sweep, str, Path)) else dict(sweep))
-    problem = make_problem(sweep, objective_of(sweep))
+    problem, taken = make_problem(sweep, objective_of(sweep)), earlier_studies(sweep)
     if dir is None:
-        return _created(sweep, problem, None, None)
+        return _created(sweep, problem, taken, None, None)
     with _locked(Path(dir)) as (directory, lock):
-        return _created(sweep, problem, directory, lock)
+        return _created(sweep, problem, taken, directory, lock)
 
 
 @contextmanager
@@ -53,8 +55,15 @@ def _locked(dir: Path) -> Iterator[tuple[Path, WriterLock]]:
 
 
 def _created(
-    sweep: Sweep, problem: Problem, directory: Path | None, lock: WriterLock | None, *, new: bool = False
+    sweep: Sweep,
+    problem: Problem,
+    taken: Sequence[Snapshot],
+    directory: Path | None,
+    lock: WriterLock | None,
+    *,
+    new: bool = False,
 ) -> Study:
+    problem = with_sources(problem, taken)
     with closing_on_error(_store(sweep, directory)) as store:
         resolved = identity.resolved_sweep(sweep, problem)
         digest = identity.digest(resolved)
@@ -68,6 +77,7 @@ def _created(
         elif directory is None or has_study(directory) or row["digest"] != digest:
             raise StoreError(f"{directory or store.url} holds a study already; open it, or choose another name")
         if directory is not None:
+            _keep(sweep, taken, directory)
             # Written last: a folder with a sweep.yaml holds a whole study, whenever its maker was killed.
             write_atomically(directory / "sweep.yaml", dump_yaml(resolved))
         study = Study(sweep, problem, store, directory=directory, lock=lock)
@@ -77,10 +87,43 @@ def _created(
 
 
 def _first(problem: Problem) -> list[Proposal]:
-    """The baseline as trial 0, then the initial configurations."""
-    configs = [(problem.baseline, "baseline")] if problem.baseline is not None else []
-    configs += [(config, "initial") for config in problem.initial if config != problem.baseline]
-    return [new_proposal(problem, number, config, engine) for number, (config, engine) in enumerate(configs)]
+    """The baseline as trial 0, then the initial configurations, then the best of a warm start."""
+    configs = [(problem.baseline, "baseline", "")] if problem.baseline is not None else []
+    configs += [(config, "initial", "") for config in problem.initial if config != problem.baseline]
+    configs += [(config, "warm", reason) for config, reason in first_tries(problem)]
+    return [new_proposal(problem, number, *first) for number, first in enumerate(configs)]
+
+
+def earlier_studies(sweep: Sweep) -> list[Snapshot]:
+    """What a sweep's warm start has to offer.
+
+    Raises:
+        SweepError: One of the studies is missing; all of them at once.
+    """
+    folders, faults = [], []
+    for index, name in enumerate(sweep.warm_start):
+        try:
+            folders.append(sweep.base_dir / name if has_study(sweep.base_dir / name) else find_study(name))
+        except StoreError as error:
+            faults.append(sweep.problem(f"$.warm_start[{index}]", str(error)))
+    if faults:
+        raise SweepError(faults, sweep.source)
+    taken = []
+    for name, folder in zip(sweep.warm_start, folders, strict=True):
+        short = folder.resolve().name
+        unique = [other.resolve().name for other in folders].count(short) == 1
+        with reopen(folder, read_only=True) as study:
+            taken.append(snapshots.snapshot(study, short if unique else name))
+    return taken
+
+
+def _keep(sweep: Sweep, taken: Sequence[Snapshot], directory: Path) -> None:
+    """Write down what was taken of earlier studies; remove what is there of others."""
+    file = directory / snapshots.FILE
+    if taken:
+        write_atomically(file, snapshots.write_text(sweep.warm_start, taken))
+    else:
+        file.unlink(missing_ok=True)
 
 
 def reopen(dir: str | Path, *, read_only: bool = False, sweep: Sweep | None = None, adopt: bool = False) -> Study:
@@ -110,14 +153,22 @@ def _reopened(sweep: Sweep | None, directory: Path, lock: WriterLock, *, adopt: 
     chosen = sweep if sweep is not None else load_sweep(directory / "sweep.yaml")
     problem = make_problem(chosen, objective_of(chosen))
     with closing_on_error(_store(chosen, directory)) as store:
-        if sweep is not None:
-            _continue_under(chosen, problem, store, directory, adopt=adopt)
+        resolved = None if sweep is None else _reconciled(chosen, problem, store, directory, adopt=adopt)
+        kept = snapshots.read_file(directory / snapshots.FILE, chosen.warm_start)
+        taken = earlier_studies(chosen) if kept is None else kept
+        problem = with_sources(problem, taken)
+        if kept is None:
+            _keep(chosen, taken, directory)
+        if resolved is not None:
+            store.update_study(digest=identity.digest(resolved), sweep=dumps(resolved))
+            write_atomically(directory / "sweep.yaml", dump_yaml(resolved))
         study = Study(chosen, problem, store, directory=directory, lock=lock)
         study.take_over()
         return study
 
 
-def _continue_under(sweep: Sweep, problem: Problem, store: Store, directory: Path, *, adopt: bool) -> None:
+def _reconciled(sweep: Sweep, problem: Problem, store: Store, directory: Path, *, adopt: bool) -> dict[str, Any]:
+    """The sweep to continue under, resolved; refused when it differs from the study's own where that matters."""
     row = store.read_study()
     if row is None:
         stored = load_sweep(directory / "sweep.yaml")
@@ -134,8 +185,7 @@ def _continue_under(sweep: Sweep, problem: Problem, store: Store, directory: Pat
             f"{directory} was made from a different sweep:\n  {listed}\n"
             "start over with --new, or keep its trials under the changed sweep with --adopt"
         )
-    store.update_study(digest=identity.digest(resolved), sweep=dumps(resolved))
-    write_atomically(directory / "sweep.yaml", dump_yaml(resolved))
+    return resolved
 
 
 def open_or_create(sweep: Sweep, dir: str | Path | None = None, *, new: bool = False, adopt: bool = False) -> Study:
@@ -152,12 +202,13 @@ def open_or_create(sweep: Sweep, dir: str | Path | None = None, *, new: bool = F
         LockError: Another process is writing to it.
     """
     path = Path(dir) if dir is not None else HOME / sweep.name
+    taken = earlier_studies(sweep) if new or not has_study(path) else []  # before `path` itself is moved aside
     if new and path.exists():
         _move_aside(path)
     with _locked(path) as (directory, lock):
         if has_study(directory):
             return _reopened(sweep, directory, lock, adopt=adopt)
-        return _created(sweep, make_problem(sweep, objective_of(sweep)), directory, lock, new=new)
+        return _created(sweep, make_problem(sweep, objective_of(sweep)), taken, directory, lock, new=new)
 
 
 def _move_aside(directory: Path) -> None:

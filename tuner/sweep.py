@@ -36,6 +36,7 @@ from tuner.sweeps.sections import (
     RunnerSection,
     SearchSection,
     Section,
+    Studies,
     Text,
     Texts,
 )
@@ -129,6 +130,7 @@ class Sweep(Section):
     restrictions: Texts = Field(default=(), examples=['["rank <= hidden"]'])
     baseline: dict[str, Any] | None = Field(default=None, examples=["{lr: 2e-4}"], description="Trial 0.")
     initial: Configs = Field(default=(), examples=["[{lr: 1e-4}]"], description="Tried next.")
+    warm_start: Studies = Field(default=(), examples=["[digits]"], description="Earlier studies to learn from.")
     search: SearchSection = Field(default_factory=SearchSection, examples=["gp"])
     budget: Budget = Field(default_factory=Budget, examples=["{trials: 60}"])
     fidelity: Fidelity | None = Field(default=None, examples=["{parameter: epochs, min: 1, max: 27}"])
@@ -199,7 +201,11 @@ class Sweep(Section):
 
 
 def load_sweep(
-    source: Path | str | Mapping[str, Any] | Sweep, *, params: Sequence[str] = (), sets: Sequence[str] = ()
+    source: Path | str | Mapping[str, Any] | Sweep,
+    *,
+    params: Sequence[str] = (),
+    sets: Sequence[str] = (),
+    warm_start: Sequence[str] = (),
 ) -> Sweep:
     """Return the checked sweep.
 
@@ -207,11 +213,12 @@ def load_sweep(
         source: A file (native YAML or JSON, or a W&B sweep), its text when it has several lines, a dict or a Sweep.
         params: `name=value` fixes a parameter (`-P`); the value is YAML.
         sets: `a.b.c=value` sets any key (`-S`); the value is YAML.
+        warm_start: Earlier studies, after those that the sweep names (`--warm-start`).
 
     Raises:
         SweepError: All that is wrong with it.
     """
-    if isinstance(source, Sweep) and not params and not sets:
+    if isinstance(source, Sweep) and not params and not sets and not warm_start:
         return source
     data, read = _read(source)
     findings = Findings()
@@ -224,6 +231,8 @@ def load_sweep(
     data, notes = _native(data, places, read.name)
     for text in params:
         _fix(data, text, overrides, findings, notes)
+    if warm_start:
+        data["warm_start"] = _also(data.get("warm_start"), warm_start)
     data.setdefault("name", read.study)
     _base_dir(data, read.folder)
     sweep, broken = _validated(data, read, notes, findings)
@@ -350,6 +359,16 @@ def _opened(path: KeyPath, value: Any) -> Any:
     if len(path) == 1 and path[0] in _SHORTHAND:
         return {_SHORTHAND[path[0]]: value}
     return {"goal": value} if len(path) == 2 and path[0] == "metrics" else value
+
+
+def _also(named: Any, more: Sequence[str]) -> Any:
+    """The studies that a sweep names and those of `--warm-start`, each once; what is no list is left to the checks."""
+    listed = [named] if isinstance(named, str) else [] if named is None else named
+    return (
+        [*listed, *(study for study in dict.fromkeys(more) if study not in listed)]
+        if listed.__class__ is list
+        else named
+    )
 
 
 def _fix(data: dict[str, Any], text: str, overrides: dict[KeyPath, str], findings: Findings, notes: list[str]) -> None:

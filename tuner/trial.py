@@ -78,7 +78,7 @@ class Provenance:
     """Where a proposal came from.
 
     Attributes:
-        engine: The strategy's registry name, or "baseline", "initial", "enqueued", "added".
+        engine: The strategy's registry name, or "baseline", "initial", "warm", "enqueued", "added".
         acquisition: Value of the acquisition function at the point, in its own units.
         mean: Predicted metrics by name, in the metrics' own units and signs.
         sd: Predicted standard deviations by name.

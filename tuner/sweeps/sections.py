@@ -127,12 +127,19 @@ def _program(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _once(value: tuple[str, ...]) -> tuple[str, ...]:
+    if twice := [name for i, name in enumerate(value) if name in value[:i]]:
+        raise ValueError(f"must name each study once, but {quote(twice[0])} is there twice; remove one")
+    return value
+
+
 Seconds = Annotated[float, BeforeValidator(duration_s)]
 ShareOrCount = Annotated[int | float, BeforeValidator(_share_or_count)]
 Parallel = Annotated[int | Literal["auto"], BeforeValidator(_parallel)]
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(_texts), Field(max_length=1000)]
+Studies = Annotated[tuple[Text, ...], BeforeValidator(_texts), AfterValidator(_once), Field(max_length=100)]
 Configs = Annotated[tuple[dict[str, Any], ...], BeforeValidator(_as_tuple), Field(max_length=10_000)]
 Command = Annotated[tuple[str, ...], BeforeValidator(_words), AfterValidator(_program), Field(max_length=10_000)]
 

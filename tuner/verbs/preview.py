@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from tuner.trial import Proposal
 
 
-def preview(sweep: Path, *, params: Sequence[str], sets: Sequence[str], suggestions: int) -> str:
+def preview(
+    sweep: Path, *, params: Sequence[str], sets: Sequence[str], suggestions: int, warm_start: Sequence[str] = ()
+) -> str:
     """What a sweep file means, and its first suggestions with the exact command each would run.
 
     Args:
@@ -27,11 +29,12 @@ def preview(sweep: Path, *, params: Sequence[str], sets: Sequence[str], suggesti
         params: `-P` overrides.
         sets: `-S` overrides.
         suggestions: How many; with 0 the resolved sweep is left out too, as for `tuner validate`.
+        warm_start: `--warm-start` studies.
 
     Raises:
         SweepError: The sweep is wrong.
     """
-    loaded = load_sweep(sweep, params=params, sets=sets)
+    loaded = load_sweep(sweep, params=params, sets=sets, warm_start=warm_start)
     check_feasible(loaded)
     with Study.create(loaded) as study:
         study.check_strategy()
@@ -57,6 +60,7 @@ def _facts(problem: Problem, sweep: Sweep) -> list[str]:
         + (f"about {fraction:.3g} of them feasible" if space.restrictions else "all feasible"),
     ]
     facts += [f"constraint: {constraint.text}" for constraint in problem.constraints]
+    facts += [str(source) for source in problem.sources]
     runner = sweep.runner
     limit = f"{runner.timeout:g} s" if runner.timeout else "no limit"
     at_once = "one a slot" if sweep.parallel == "auto" else f"{problem.parallel} at a time"
@@ -66,7 +70,8 @@ def _facts(problem: Problem, sweep: Sweep) -> list[str]:
 
 def _planned(proposal: Proposal, sweep: Sweep, problem: Problem) -> list[str]:
     config = " ".join(f"{name}={cell(value)}" for name, value in proposal.config.items())
-    lines = [f"trial {proposal.trial} ({proposal.provenance.engine}): {config}"]
+    origin = proposal.provenance.reason if proposal.provenance.engine == "warm" else proposal.provenance.engine
+    lines = [f"trial {proposal.trial} ({origin}): {config}"]
     if sweep.command is not None:
         from tuner.runners.command import Command, trial_environment
         from tuner.runners.devices import Slot
