@@ -217,12 +217,10 @@ def best(
 ) -> None:
     """The best feasible trial; the knee of the front with several goals. Example: tuner best -f value -n lr"""
     with _reading(study) as opened:
-        from tuner.reporting.tables import render_trials
+        from tuner.reporting.texts import best_text
 
-        found = opened.best()
-        records = [found] if found is not None else []
-        _say(render_trials(records, opened, _format(format, json), thing="best", names=name or (), width=_width()))
-        if not records:
+        _say(best_text(opened, _format(format, json), names=name or (), width=_width()))
+        if opened.best() is None:
             print(f"study {opened.sweep.name} has no feasible trial yet", file=sys.stderr)
             raise typer.Exit(3)
 

@@ -14,8 +14,7 @@ import pytest
 
 import tuner
 from tests.surroundings import environment
-from tuner.errors import LockError, StoreError, UsageError
-from tuner.study import ExhaustedError
+from tuner.errors import ExhaustedError, LockError, StoreError, UsageError
 
 ROOT = Path(__file__).resolve().parent.parent
 

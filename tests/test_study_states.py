@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from tuner.errors import ExhaustedError
 from tuner.ledger import Ledger
-from tuner.study import ExhaustedError, Study
+from tuner.study import Study
 
 BUDGET = 12
 

@@ -77,6 +77,12 @@ class ObjectiveError(TunerError):
     exit_code = 2
 
 
+class ExhaustedError(TunerError):
+    """No further trial may be started: the budget is spent, or the space has no new configuration."""
+
+    exit_code = 3
+
+
 class FailurePolicyError(TunerError):
     """Too many trials failed; the sweep was stopped."""
 

@@ -10,10 +10,19 @@ import contextlib
 import signal
 import socket
 import threading
+from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Any
 
 _TERMINATING = (signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """Why a session of a study ended."""
+
+    reason: str
+    signal: int | None = None
 
 
 class Interrupts:

@@ -18,7 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner import inbox
+from tuner import inbox, recommendation
 from tuner.budget import too_many_failures
 from tuner.errors import FailurePolicyError, TunerError
 from tuner.interrupts import Interrupts
@@ -84,6 +84,8 @@ def run(
                 Loop(study, runner, watcher, interrupts).run()
             finally:
                 runner.close()
+        if interrupts.level < 2:  # a second Ctrl-C means now
+            recommendation.write_down(study, watcher.note)
         if interrupts.signal is None:
             _test_front(study, watcher)
     except BaseException:

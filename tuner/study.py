@@ -7,6 +7,7 @@ is written down as late and changes nothing.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import os
@@ -16,10 +17,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from tuner import ranking, repeats
+from tuner import ranking
 from tuner.budget import stop_reason, trials_left
 from tuner.database import RESTORE
-from tuner.errors import StoreError, TunerError, UsageError
+from tuner.errors import ExhaustedError, StoreError, UsageError
+from tuner.interrupts import Ending
 from tuner.judging import judge, told
 from tuner.leases import Leases
 from tuner.ledger import Ledger
@@ -35,23 +37,11 @@ from tuner.trial import FAILURE_KINDS, FINISHED, Config, Failure, FailureKind, O
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tuner.calibration import Calibration
     from tuner.history import History
+    from tuner.recommendation import Recommendation
 
 _LEASE_S = 24 * 3600.0
-
-
-class ExhaustedError(TunerError):
-    """No further trial may be started: the budget is spent, or the space has no new configuration."""
-
-    exit_code = 3
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
-    """Why a session of a study ended."""
-
-    reason: str
-    signal: int | None = None
 
 
 class Study:
@@ -449,8 +439,8 @@ class Study:
     def _with_feasibility(self, record: TrialRecord) -> TrialRecord:
         if record.state not in FINISHED:
             return record
-        completed = record.state == "completed"
-        met = completed and self.problem.feasible(record.config, record.metrics, self._ledger.baseline)
+        baseline = self._ledger.baseline
+        met = record.state == "completed" and self.problem.feasible(record.config, record.metrics, baseline)
         return dataclasses.replace(record, feasible=met)
 
     def reports(self, trial: int) -> list[tuple[int, dict[str, float]]]:
@@ -460,6 +450,14 @@ class Study:
     def events(self) -> list[dict[str, Any]]:
         """What happened beside the trials: takeovers, retries, late results."""
         return [dict(row) for row in self._store.events()]
+
+    def add_event(self, kind: str, detail: str, trial: int | None = None) -> None:
+        """Write down that something happened."""
+        self._store.add_event(kind, detail, trial)
+
+    def stored(self, *columns: str) -> Iterator[Sequence[Any]]:
+        """Some columns of the finished trials as the store has them, then the rank, in the order of finishing."""
+        return itertools.chain.from_iterable(self._store.finished(columns=columns))
 
     def counts(self) -> dict[str, int]:
         """Number of trials by state."""
@@ -471,8 +469,20 @@ class Study:
         return None if number is None else self.read(number)
 
     def recommend(self) -> TrialRecord | None:
-        """The trial to use: the best by its fresh measurements when finalists were measured again, else the best."""
-        return repeats.recommended(self) or self.best()
+        """The trial to use: the one of `recommendation`, else the best."""
+        return self.best() if (found := self.recommendation()) is None else self.read(found.trial)
+
+    def recommendation(self) -> Recommendation | None:
+        """What to use when measurements are noisy, with an interval; None when they are not known to be."""
+        from tuner.recommendation import recommendation
+
+        return recommendation(self)
+
+    def diagnose(self) -> dict[str, Calibration]:
+        """What leave-one-out predictions of a model of all trials are worth, by objective that is modelled."""
+        from tuner.recommendation import diagnose
+
+        return diagnose(self.history)
 
     def pareto(self) -> list[TrialRecord]:
         """The feasible trials that no other dominates, best first by the first objective."""

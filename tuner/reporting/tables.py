@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from tuner import recommendation
 from tuner.errors import UsageError
 from tuner.parameters import Constant
 
@@ -150,7 +151,9 @@ def _json(records: Sequence[TrialRecord], study: Study, format: Format, thing: s
         return "\n".join(json.dumps(trial) for trial in trials)
     document: dict[str, Any] = {"schema": f"tuner.{thing}/1", "study": study.sweep.name}
     if thing == "best":
+        found = recommendation.known(study)
         document["trial"] = trials[0] if trials else None
+        document["recommended"] = None if found is None else found.to_json()
     else:
         document["trials"] = trials
     if thing == "pareto":

@@ -9,7 +9,9 @@ import signal
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from tuner import recommendation, repeats
 from tuner.budget import stop_reason
+from tuner.calibration import Prediction, predictions, prequential
 from tuner.errors import UsageError
 from tuner.lock import is_locked, worker_alive
 from tuner.records import utc
@@ -27,6 +29,7 @@ from tuner.reporting.tables import (
 )
 
 if TYPE_CHECKING:
+    from tuner.recommendation import Recommendation
     from tuner.records import TrialRecord
     from tuner.study import Study
 
@@ -58,7 +61,7 @@ def describe(study: Study, format: Format, *, width: int | None = None) -> str:
     records = study.pareto()
     if format == "json":
         return render_trials(records, study, "json", thing="pareto")
-    chosen = study.recommend()
+    chosen = repeats.recommended(study) or study.best()
     if len(study.problem.objectives) == 1:
         records = confirmed(study) or records[:1]
     if not records or chosen is None:
@@ -76,7 +79,33 @@ def describe(study: Study, format: Format, *, width: int | None = None) -> str:
         lines.append(f"best of {totals(study)}{_again(study, chosen)}: trial {chosen.trial}")
     if baseline is not None:
         lines.append(f"baseline: trial {baseline.trial}")
+    found = recommendation.known(study)
+    if found is not None and not any(PREFIX in name for name in chosen.measures):
+        lines.append(recommended(study, found))
     return "\n".join(lines)
+
+
+def best_text(study: Study, format: Format, *, names: Sequence[str] = (), width: int | None = None) -> str:
+    """The best feasible trial and, where measurements are noisy, what the last run recommends; "" without one."""
+    found, best = recommendation.known(study), study.best()
+    if best is None and format not in ("json", "table"):
+        return ""
+    text = render_trials([] if best is None else [best], study, format, thing="best", names=names, width=width)
+    return text if format != "table" or names or found is None else f"{text}\n{recommended(study, found)}"
+
+
+def recommended(study: Study, found: Recommendation) -> str:
+    """A recommendation in one line, beside the best observed trial."""
+    values = ", ".join(
+        f"{name} {cell(value.mean)} [{cell(value.low)}, {cell(value.high)}]" for name, value in found.metrics.items()
+    )
+    basis = f"the posterior of {found.n} trials" if found.by == "posterior" else f"{found.n} {found.by}"
+    line = f"recommended: trial {found.trial}, {values} by {basis}"
+    best = study.best()
+    if best is None:
+        return line
+    seen = ", ".join(cell(best.metrics[name]) for name in found.metrics)
+    return f"{line}; best observed: trial {best.trial} {seen}"
 
 
 def _again(study: Study, chosen: TrialRecord) -> str:
@@ -126,6 +155,8 @@ def status_text(study: Study, format: Format, *, names: Sequence[str] = ()) -> s
         "stop_reason": reason,
         "best": best.to_json() if best is not None else None,
     }
+    calibration = prequential(study)
+    document["calibration"] = {name: found.to_json() for name, found in calibration.items()}
     if len(study.problem.objectives) > 1:
         volume, corner = study.hypervolume()
         document |= {"front": len(study.pareto()), "hypervolume": volume, "reference": corner}
@@ -140,6 +171,8 @@ def status_text(study: Study, format: Format, *, names: Sequence[str] = ()) -> s
         lines.append(f"{cut} of the running trials ended with the process that ran them; `tuner run` starts them again")
     if len(study.problem.objectives) > 1:
         lines.append(f"front of {document['front']}, hypervolume {document['hypervolume']:.5g}")
+    for name, worth in calibration.items():
+        lines.append(f"model{f' of {name}' if len(study.problem.objectives) > 1 else ''}: {worth}")
     if best is not None:
         values = " ".join(f"{name}={cell(value)}" for name, value in best.metrics.items())
         lines.append(f"{'best' if len(study.problem.objectives) == 1 else 'knee'}: trial {best.trial} {values}")
@@ -154,11 +187,13 @@ def _cut_short(record: TrialRecord) -> bool:
 def trial_text(study: Study, number: int, format: Format, *, names: Sequence[str] = ()) -> str:
     """One trial with its provenance, prediction against outcome, reports and what the runner measured."""
     record = study.read(number)
+    expected = _predictions(study, record)
     reports = study.reports(number)
     events = [event for event in study.events() if event["trial"] == number]
     if format != "table" or names:
         happened = [{"at": utc(e["at"]), "kind": e["kind"], "detail": e["detail"]} for e in events]
         document = {"schema": "tuner.trial/1", "study": study.sweep.name, "trial": record.to_json()}
+        document["predictions"] = {name: one.to_json() for name, one in expected.items()}
         return render_document({**document, "reports": reports, "events": happened}, format, names)
     lines = [f"trial {number}: {record.state}, attempt {record.attempt}, seed {record.seed}"]
     if record.failure is not None:
@@ -167,7 +202,7 @@ def trial_text(study: Study, number: int, format: Format, *, names: Sequence[str
     if record.metrics:
         lines += [
             "metrics:",
-            *(f"  {name} = {cell(value)}{_prediction(record, name)}" for name, value in record.metrics.items()),
+            *(f"  {name} = {cell(value)}{_against(expected.get(name))}" for name, value in record.metrics.items()),
         ]
     provenance = record.provenance
     lines.append(f"proposed by {provenance.engine} in {provenance.seconds:.3g} s{_because(provenance.reason)}")
@@ -186,11 +221,21 @@ def _because(reason: str) -> str:
     return f": {reason}" if reason else ""
 
 
-def _prediction(record: TrialRecord, name: str) -> str:
-    mean, sd = record.provenance.mean.get(name), record.provenance.sd.get(name)
-    if mean is None:
+def _predictions(study: Study, record: TrialRecord) -> dict[str, Prediction]:
+    """What was expected of a completed trial when it was proposed, by metric."""
+    if record.state != "completed":
+        return {}
+    repeated = study.problem.repeats.n if study.problem.repeats is not None else 1
+    provenance = {"mean": record.provenance.mean, "sd": record.provenance.sd}
+    return predictions(provenance, record.metrics, record.measures, repeats=repeated)
+
+
+def _against(one: Prediction | None) -> str:
+    """A prediction against the outcome beside it."""
+    if one is None:
         return ""
-    return f"   (predicted {mean:.5g}{f' ± {sd:.2g}' if sd is not None else ''})"
+    off = "" if one.z is None else f", {abs(one.z):.1f} sd {'below' if one.z > 0 else 'above'} it"
+    return f"   (predicted {one.mean:.5g} ± {one.sd:.2g}{off})"
 
 
 def log_text(study: Study, number: int, *, names: Sequence[str], tail: int) -> str:
