@@ -89,8 +89,7 @@ class Proposer:
         proposals = self._strategy.suggest(history, n, generator(self._problem.seed, history.next_trial, stream))
         seconds = round((time.perf_counter() - started) / max(len(proposals), 1), 6)
         return [
-            dataclasses.replace(proposal, provenance=dataclasses.replace(proposal.provenance, seconds=seconds))
-            for proposal in proposals
+            dataclasses.replace(proposal, provenance=_storable(proposal.provenance, seconds)) for proposal in proposals
         ]
 
     def _acceptable(self, config: Config, history: History, taken: set[bytes]) -> bool:
@@ -120,3 +119,15 @@ class Proposer:
                 taken.add(self._problem.space.key(config))
                 fresh.append(config)
         return fresh
+
+
+def _storable(provenance: Provenance, seconds: float) -> Provenance:
+    """A strategy's account of a proposal without the numbers that are none: its arithmetic may have overflowed."""
+    value = provenance.acquisition
+    return dataclasses.replace(
+        provenance,
+        acquisition=value if value is None or math.isfinite(value) else None,
+        mean={name: mean for name, mean in provenance.mean.items() if math.isfinite(mean)},
+        sd={name: sd for name, sd in provenance.sd.items() if math.isfinite(sd)},
+        seconds=seconds,
+    )
