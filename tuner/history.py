@@ -201,6 +201,12 @@ class History:
         self.curve = curve or (lambda number: (np.empty(0, dtype=np.int64), np.empty((0, len(problem.objectives)))))
         self._columns = columns
 
+    def first(self, n: int) -> History:
+        """What was known when only the `n` trials with the lowest numbers had finished; nothing was pending."""
+        names = ("number", "X", "active", "Y", "C", "outputs", "state", "fidelity", "seconds")
+        columns = {name: self._column(name)[:n] for name in names}
+        return History(problem=self.problem, columns=columns, next_trial=n, curve=self.curve)
+
     @property
     def space(self) -> SearchSpace:
         """The space of the configurations."""

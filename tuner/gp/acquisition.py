@@ -15,12 +15,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
-from botorch.acquisition.acquisition import AcquisitionFunction
 from botorch.acquisition.analytic import _log_ei_helper
-from botorch.models.deterministic import GenericDeterministicModel
 from botorch.sampling.qmc import NormalQMCEngine
 from botorch.utils.multi_objective.box_decompositions.box_decomposition_list import BoxDecompositionList
 from botorch.utils.multi_objective.box_decompositions.non_dominated import FastNondominatedPartitioning
@@ -61,31 +59,45 @@ class Goal:
     composites: Mapping[int, tuple[Function, tuple[int, ...]]] = field(default_factory=dict)
 
 
-class Improvement(AcquisitionFunction):
-    """Log expected improvement of single candidates, shape (b, 1, d) -> (b,).
+class Improvement:
+    """Log expected improvement of single candidates, shape (b, d) -> (b,).
 
     Attributes:
         name: What it is called in provenances.
         objectives: What is maximised, before any scalarisation.
+        device: Where its tensors are.
     """
 
     def __init__(
-        self, surrogate: Surrogate, outcomes: Sequence[Outcome], goal: Goal, standing: Tensor, known: Sequence[Known]
+        self,
+        outcomes: Sequence[Outcome],
+        goal: Goal,
+        standing: Tensor,
+        *,
+        known: Sequence[Known] = (),
+        direct: Outcome | None = None,
+        tilt: Function | None = None,
     ) -> None:
-        """Args as in `make_acquisition`; `standing` (N,): rows of X that were evaluated or are pending."""
-        super().__init__(next(iter(surrogate.models.values()), GenericDeterministicModel(torch.sum)))
-        self._objectives, self._margins = list(outcomes[: goal.n_objectives]), list(outcomes[goal.n_objectives :])
-        self._thresholds = goal.thresholds
+        """Args as in `make_acquisition`, and
+
+        standing: Rows of X that were evaluated or are pending, shape (N,).
+        known: The outcomes that are known functions.
+        direct: Stands for a single objective: the same up to an increasing function.
+        """
+        self.objectives, self._margins = list(outcomes[: goal.n_objectives]), list(outcomes[goal.n_objectives :])
+        self._objectives = [direct] if direct is not None else self.objectives
+        self._thresholds = goal.thresholds.tolist()
+        self.device = standing.device
         self._known = known
-        self.objectives = self._objectives
+        self._tilt = tilt
         self.name = "qLogPF"
         if self._margins and not goal.any_feasible:
             self._objectives = []
             return
-        S = max(len(outcome.values) for outcome in outcomes)
+        S = max(len(outcome.values) for outcome in [*self._objectives, *self._margins])
         Z = torch.stack([outcome.values.expand(S, -1) for outcome in self._objectives], dim=-1)  # (S, N, m)
         met = standing.expand(S, -1).clone()
-        for margin, threshold in zip(self._margins, self._thresholds.tolist(), strict=True):
+        for margin, threshold in zip(self._margins, self._thresholds, strict=True):
             met &= margin.values >= threshold
         if len(self._objectives) == 1:
             z = Z.squeeze(-1)
@@ -97,11 +109,10 @@ class Improvement(AcquisitionFunction):
             self._cells = _free_boxes(torch.where(met.unsqueeze(-1), Z, goal.reference - 1.0), goal.reference)
             self.name = "qLogNEHVI"
 
-    def forward(self, X: Tensor) -> Tensor:
-        """Shape (..., 1, d) -> (...,)."""
-        x = X.reshape(-1, X.shape[-1])
+    def __call__(self, x: Tensor) -> Tensor:
+        """Shape (b, d) -> (b,)."""
         value = x.new_zeros(len(x), 1)
-        for margin, threshold in zip(self._margins, self._thresholds.tolist(), strict=True):
+        for margin, threshold in zip(self._margins, self._thresholds, strict=True):
             mean, sd = margin.at(x)
             value = value + torch.special.log_ndtr((mean - threshold) / sd)
         if len(self._objectives) == 1:
@@ -109,8 +120,8 @@ class Improvement(AcquisitionFunction):
             value = value + sd.log() + _log_ei_helper((mean - self._best) / sd)
         elif self._objectives:
             value = value + self._log_volume(x)
-        mean_over_samples = torch.logsumexp(value, dim=-1) - math.log(value.shape[-1])
-        return mean_over_samples.reshape(X.shape[:-2])
+        over_samples = torch.logsumexp(value, dim=-1) - math.log(value.shape[-1])
+        return over_samples if self._tilt is None else over_samples + self._tilt(x)
 
     def _log_volume(self, x: Tensor) -> Tensor:
         """Log expected hypervolume improvement given each sample, shape (b, S).
@@ -161,11 +172,13 @@ def make_acquisition(
     X_pending: Tensor | None = None,
     seed: int,
     n_samples: int = 32,
+    tilt: Function | None = None,
 ) -> Improvement:
     """Return the acquisition function.
 
-    Noisy expected improvement of one objective; of the hypervolume for two or three; of a random Chebyshev
-    scalarisation beyond (Knowles 2006); the probability of feasibility while no trial is feasible.
+    Noisy expected improvement of one objective, in the units in which it is modelled; of the hypervolume for two or
+    three; of a random Chebyshev scalarisation beyond (Knowles 2006); the probability of feasibility while no trial is
+    feasible.
 
     Args:
         surrogate: Models of the outcomes that are not known.
@@ -175,14 +188,19 @@ def make_acquisition(
         X_pending: Inputs under evaluation, shape (p, d), or None.
         seed: For the samples.
         n_samples: Samples of the outcomes at the trials.
+        tilt: What is added to the logarithm, (b, d) -> (b,): a prior's log density, minus log seconds.
     """
     n = len(X)
-    standing = torch.ones(n, dtype=torch.bool) if standing is None else standing
+    standing = torch.ones(n, dtype=torch.bool, device=X.device) if standing is None else standing
     if X_pending is not None and len(X_pending):
         X = torch.cat([X, X_pending])
-        standing = torch.cat([standing, torch.ones(len(X_pending), dtype=torch.bool)])
-    simple = {
-        j: Known(goal.known[j], X) if j in goal.known else _modelled(surrogate, j, X, seed, n_samples)
+        standing = torch.cat([standing, torch.ones(len(X_pending), dtype=torch.bool, device=X.device)])
+    processes = {
+        j: Process(model, X, surrogate.observed[j], _normal(n_samples, len(X) + len(model.u), seed + j, X))
+        for j, model in surrogate.models.items()
+    }
+    simple: dict[int, Outcome] = {
+        j: Known(goal.known[j], X) if j in goal.known else _untransformed(surrogate, j, processes[j], n_samples, seed)
         for j in range(len(surrogate.loc))
         if j not in goal.composites
     }
@@ -190,45 +208,43 @@ def make_acquisition(
     for j in range(goal.n_objectives + len(goal.thresholds)):
         if j in goal.composites:
             function, parts = goal.composites[j]
-            base = _normal(n_samples, len(parts), seed + 1000 + j)
+            base = _normal(n_samples, len(parts), seed + 1000 + j, X)
             outcomes.append(Composite(function, [simple[part] for part in parts], base))
         else:
             outcomes.append(simple[j])
     known = [outcome for outcome in simple.values() if isinstance(outcome, Known)]
     if goal.n_objectives > MAX_VOLUME_OBJECTIVES:
         single = _scalarised(outcomes[: goal.n_objectives], standing, seed, n_samples)
-        one = replace(goal, n_objectives=1, reference=goal.reference[:1])
-        acquisition = Improvement(surrogate, [single, *outcomes[goal.n_objectives :]], one, standing, known)
+        acquisition = Improvement(outcomes, goal, standing, known=known, direct=single, tilt=tilt)
         acquisition.name = acquisition.name.replace("qLogNEI", "qLogNParEGO")
-        acquisition.objectives = outcomes[: goal.n_objectives]
         return acquisition
-    return Improvement(surrogate, outcomes, goal, standing, known)
+    direct = processes.get(0) if goal.n_objectives == 1 and 0 not in goal.composites else None
+    return Improvement(outcomes, goal, standing, known=known, direct=direct, tilt=tilt)
 
 
-def _modelled(surrogate: Surrogate, j: int, X: Tensor, seed: int, n_samples: int) -> Outcome:
-    observed = surrogate.observed[j]
-    process = Process(surrogate.models[j], X, observed, _normal(n_samples, len(X) + len(observed), seed + j))
-    if j not in surrogate.bounds:
+def _untransformed(surrogate: Surrogate, j: int, process: Process, n_samples: int, seed: int) -> Outcome:
+    if j not in surrogate.transforms:
         return process
-    inverse = surrogate.bounds[j].inverse
-    return Composite(lambda U: inverse(U[..., 0]), [process], _normal(n_samples, 1, seed + 500 + j))
+    inverse = surrogate.transforms[j].inverse
+    base = _normal(n_samples, 1, seed + 500 + j, process.values)
+    return Composite(lambda U: inverse(U[..., 0]), [process], base)
 
 
 def _scalarised(outcomes: Sequence[Outcome], standing: Tensor, seed: int, n_samples: int) -> Composite:
     """A random augmented Chebyshev scalarisation of objectives that are scaled to [0, 1] over the trials."""
     m = len(outcomes)
     generator = torch.Generator().manual_seed(seed)
-    weights = torch.empty(m, dtype=torch.float64).exponential_(generator=generator)
+    weights = torch.empty(m, dtype=torch.float64).exponential_(generator=generator).to(standing.device)
     weights = weights / weights.sum()
     Z = torch.stack([outcome.values.mean(dim=0) for outcome in outcomes], dim=-1)[standing]
-    low = Z.min(dim=0).values if len(Z) else torch.zeros(m, dtype=torch.float64)
-    width = (Z.max(dim=0).values - low).clamp_min(1e-6) if len(Z) else torch.ones(m, dtype=torch.float64)
+    low = Z.min(dim=0).values if len(Z) else torch.zeros_like(weights)
+    width = (Z.max(dim=0).values - low).clamp_min(1e-6) if len(Z) else torch.ones_like(weights)
 
     def scalarise(values: Tensor) -> Tensor:
         shortfall = weights * ((values - low) / width - 1.0)
         return shortfall.min(dim=-1).values + _AUGMENTATION * shortfall.sum(dim=-1)
 
-    return Composite(scalarise, outcomes, _normal(n_samples, m, seed + 2000))
+    return Composite(scalarise, outcomes, _normal(n_samples, m, seed + 2000, weights))
 
 
 def _free_boxes(Z: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
@@ -241,15 +257,15 @@ def _free_boxes(Z: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
     return boxes[0], boxes[1].clamp(max=_FAR)
 
 
-def _normal(n: int, d: int, seed: int) -> Tensor:
-    """Quasi-random standard normal draws, shape (n, d)."""
+def _normal(n: int, d: int, seed: int, like: Tensor) -> Tensor:
+    """Quasi-random standard normal draws, shape (n, d), where `like` is."""
     drawn = NormalQMCEngine(d, seed=seed).draw(n, dtype=torch.float64)
     assert drawn is not None  # it is None where a tensor to fill was given
-    return drawn
+    return drawn.to(like.device)
 
 
-def evaluate(acquisition: AcquisitionFunction, X: Tensor, *, batch: int = 512) -> Tensor:
-    """Return the acquisition value of each row alone, shape (n,); -inf where it is not a number."""
+def evaluate(acquisition: Function, X: Tensor, *, batch: int = 512) -> Tensor:
+    """Return the acquisition value of each row (n, d) alone, shape (n,); -inf where it is not a number."""
     with torch.no_grad():
-        values = torch.cat([acquisition(rows.unsqueeze(-2)) for rows in torch.split(X, batch)])
+        values = torch.cat([acquisition(rows) for rows in torch.split(X, batch)])
     return torch.nan_to_num(values, nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)

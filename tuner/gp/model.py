@@ -1,90 +1,135 @@
-"""Surrogates: one exact Gaussian process per outcome, over the columns of the unit cube.
+"""Surrogates: one exact Gaussian process per outcome.
 
 Notation
-    X       inputs, shape (n, d), in [0, 1]; an inactive column holds 0.5
+    X       inputs, shape (n, d), see `tuner.gp.covariance`
     Y       outcomes, shape (n, k), in their own units, NaN where a trial has none
-    Z       outcomes as the models see them: (Y - loc) / scale, tails clipped, shape (n, k)
+    Z       outcomes in standard units: (Y - loc) / scale, tails clipped, shape (n, k)
+    u       an outcome as its process sees it: Z, or Z transformed
 
-The covariance is Matern-5/2 over continuous, integer and ordinal columns times a Hamming kernel over categorical ones,
-with a lengthscale a column. Their priors grow with the dimension (Hvarfner, Hellsten and Nardi 2024), which is what
-keeps an exact process useful beyond twenty columns.
+Learning and conditioning are apart: hyperparameters learned from the first trials serve a while for those that follow.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-import gpytorch
 import torch
-from botorch.exceptions.errors import ModelFittingError
-from botorch.fit import fit_gpytorch_mll
-from botorch.models.gp_regression import SingleTaskGP
-from botorch.models.kernels.categorical import CategoricalKernel
-from gpytorch.constraints import GreaterThan
-from gpytorch.kernels import Kernel, MaternKernel
-from gpytorch.priors import LogNormalPrior
+from gpytorch.kernels import Kernel
 from torch import Tensor
 
-_TAIL = 3.0
-"""Interquartile ranges beyond the quartile at which a tail is clipped."""
-
-_HEADROOM = 0.1
-_ROWS_FOR_BOUND = 8
-_LARGEST_LOG = 50.0
-_MIN_GAIN = 0.1
-"""Nats a trial by which a transform must explain the outcomes better."""
-
-_SHORTEST = 2.5e-2
-"""Lower bound of lengthscales, as BoTorch has it."""
+from tuner import catalog
+from tuner.gp.fit import fit
+from tuner.gp.logarithmic import Logarithmic
+from tuner.gp.transforms import Transform, bound_of, power_of, winsorise
 
 _SHORTEST_OF_LABELS = 0.25
-"""The same for class labels, in units of sqrt(d)."""
+"""Least lengthscale for class labels, in units of sqrt(d)."""
+
+_WORTH = 0.02
+"""Nats a trial by which a transform must be better than none to be used."""
+
+_JITTERS = (0.0, 1e-6, 1e-4, 1e-2)
 
 
 @dataclass(frozen=True, slots=True)
-class Bound:
-    """The transform u = -s log(s (limit - Z)), standardised: for an outcome that presses against a bound.
+class Hyperparameters:
+    """What was learned about one outcome.
 
     Attributes:
-        side: s: 1.0 when Z stays below the limit, -1.0 when it stays above.
-        limit: In Z.
-        loc: Mean of u over the trials.
-        scale: Its standard deviation, > 0.
+        kernel: The covariance, unit variance.
+        noise: Variance, > 0.
+        transform: The kind of transform: "none", "bound", "positive" or "power".
+        note: What did not go as planned, for the provenance.
     """
 
-    side: float
-    limit: float
-    loc: float
-    scale: float
+    kernel: Kernel
+    noise: float
+    transform: str = "none"
+    note: str = ""
 
-    def forward(self, Z: Tensor) -> Tensor:
-        """Z to the model's units."""
-        return (-self.side * torch.log(self.side * (self.limit - Z)) - self.loc) / self.scale
 
-    def inverse(self, U: Tensor) -> Tensor:
-        """The model's units to Z."""
-        return self.limit - self.side * torch.exp((-self.side * (self.loc + self.scale * U)).clamp(max=_LARGEST_LOG))
+@dataclass(frozen=True, slots=True)
+class GaussianProcess:
+    """A process with a constant mean, conditioned on u (n,) at X (n, d).
+
+    Attributes:
+        kernel: The covariance of the noise-free process, unit variance.
+        noise: Variance of the noise, shape (n,).
+        X: Inputs.
+        u: Outcomes.
+        centre: The mean.
+        L: Cholesky factor of the covariance of the outcomes, noise included, shape (n, n).
+        weights: Shape (n,): the posterior mean at x is centre + k(x, X) weights.
+    """
+
+    kernel: Kernel
+    noise: Tensor
+    X: Tensor
+    u: Tensor
+    centre: float
+    L: Tensor
+    weights: Tensor
+
+    def predict(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Posterior mean and standard deviation of the noise-free process, shapes (b,), at x (b, d)."""
+        with torch.no_grad():
+            k = self.kernel.forward(x, self.X)
+            w = torch.linalg.solve_triangular(self.L, k.T, upper=False)
+            return self.centre + k @ self.weights, (1.0 - w.square().sum(dim=0)).clamp_min(1e-12).sqrt()
+
+
+def process(kernel: Kernel, noise: Tensor, X: Tensor, u: Tensor) -> GaussianProcess:
+    """Return a process conditioned on u (n,) at X (n, d), its constant mean estimated by generalised least squares.
+
+    Args:
+        kernel: Unit variance.
+        noise: Variances, shape (n,).
+        X: Inputs.
+        u: Outcomes.
+    """
+    with torch.no_grad():
+        K = kernel.forward(X, X).detach() + torch.diag(noise)
+        L = cholesky(K)
+        solved = torch.cholesky_solve(torch.stack([u, torch.ones_like(u)], dim=1), L)
+        centre = float(solved[:, 0].sum() / solved[:, 1].sum())
+        return GaussianProcess(kernel, noise, X, u, centre, L, solved[:, 0] - centre * solved[:, 1])
+
+
+def cholesky(K: Tensor) -> Tensor:
+    """The lower factor of K with as little jitter as it takes.
+
+    Raises:
+        RuntimeError: There is none, even with a tenth of the mean diagonal added.
+    """
+    scale = float(K.diagonal().mean())
+    for jitter in _JITTERS:
+        M = K if jitter == 0.0 else K + jitter * scale * torch.eye(len(K), dtype=K.dtype, device=K.device)
+        L: Tensor
+        L, info = torch.linalg.cholesky_ex(M)
+        if not int(info):
+            return L
+    last: Tensor = torch.linalg.cholesky(K + 0.1 * scale * torch.eye(len(K), dtype=K.dtype, device=K.device))
+    return last
 
 
 @dataclass(frozen=True, slots=True)
 class Surrogate:
-    """Fitted models of the outcomes, except the known ones, of which it has the units only.
+    """Models of the outcomes, except the known ones, of which it has the units only.
 
     Attributes:
-        models: In Z: outcome -> its model, without the known ones.
-        bounds: Outcome -> the transform under which it was modelled, for those that have one.
-        observed: Outcome -> the rows of X that its model was fitted to.
+        models: Outcome -> its process, in u, without the known ones.
+        transforms: Outcome -> the transform under which it was modelled, for those that have one.
+        observed: Outcome -> the rows of X that its process is conditioned on.
         loc: Shape (k,): Y = loc + scale * Z.
         scale: Shape (k,), > 0.
         notes: What did not go as planned, for the provenance.
     """
 
-    models: Mapping[int, SingleTaskGP]
-    bounds: Mapping[int, Bound]
+    models: Mapping[int, GaussianProcess]
+    transforms: Mapping[int, Transform]
     observed: Mapping[int, Tensor]
     loc: Tensor
     scale: Tensor
@@ -93,174 +138,158 @@ class Surrogate:
     def predict(self, X: Tensor) -> tuple[Tensor, Tensor]:
         """Return the posterior mean and standard deviation of each outcome in its own units, shapes (n, k).
 
-        NaN for known outcomes.
+        NaN for known outcomes. Under a transform the median, and half the width of the central 68%.
         """
         mean, sd = X.new_full((len(X), len(self.loc)), math.nan), X.new_full((len(X), len(self.loc)), math.nan)
         for j, model in self.models.items():
-            with torch.no_grad():
-                posterior = model.posterior(X)
-            mean[:, j], sd[:, j] = posterior.mean.squeeze(-1), posterior.variance.clamp_min(0).sqrt().squeeze(-1)
-            if j in self.bounds:  # medians, and half the width of the central 68%
-                ends = [self.bounds[j].inverse(mean[:, j] + step * sd[:, j]) for step in (-1.0, 0.0, 1.0)]
+            mean[:, j], sd[:, j] = model.predict(X)
+            if j in self.transforms:
+                ends = [self.transforms[j].inverse(mean[:, j] + step * sd[:, j]) for step in (-1.0, 0.0, 1.0)]
                 mean[:, j], sd[:, j] = ends[1], (ends[2] - ends[0]) / 2
         return self.loc + self.scale * mean, self.scale * sd
 
 
-def fit_surrogate(
-    X: Tensor,
-    Y: Tensor,
-    *,
-    categorical: Sequence[int] = (),
-    two_sided: Sequence[bool] = (),
-    labels: int | None = None,
-    exact: Collection[int] = (),
-    bounded: Collection[int] = (),
-    positive: Collection[int] = (),
-    maxiter: int = 75,
-) -> Surrogate:
-    """Return models of the columns of `Y`, each fitted to the rows where it has a value.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcomes:
+    """What is known beforehand of the columns of Y.
 
-    Args:
-        X: Inputs, shape (n, d), float64.
-        Y: Outcomes, shape (n, k), NaN where unknown; at least one known row each.
-        categorical: The columns of X without an order.
-        two_sided: For each outcome whether its upper tail is clipped as well as its lower; never when left out.
+    Attributes:
+        two_sided: Those whose upper tail is clipped as well as the lower.
         labels: The outcome, if any, whose values are two classes. Between classes there is a jump, which likelihood
             explains by the shortest lengthscale it may have, so that nothing would be learned beyond the next trial:
             it gets a longer one.
-        exact: Outcomes that are known functions of the input: no model, and no clipping.
-        bounded: Outcomes that may be modelled under an upper bound, where they press against one.
-        positive: Outcomes that may be modelled by their logarithm, where that is more normal.
-        maxiter: Steps of L-BFGS-B for the hyperparameters.
+        exact: Those that are known functions of the input: no model, and no clipping.
+        bent: Those that may be modelled under a transform, where it explains them better.
+        positive: Those that may be modelled by their logarithm, where that is more normal.
+        noisy: Whether trials of the same configuration are known to differ.
     """
-    models: dict[int, SingleTaskGP] = {}
-    bounds: dict[int, Bound] = {}
+
+    two_sided: Collection[int] = ()
+    labels: int | None = None
+    exact: Collection[int] = ()
+    bent: Collection[int] = ()
+    positive: Collection[int] = ()
+    noisy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Standard:
+    """One outcome in standard units: the rows that have it, its values there, Y = loc + scale * z."""
+
+    rows: Tensor
+    z: Tensor
+    loc: float
+    scale: float
+    transforms: Mapping[str, Transform] = field(default_factory=dict)
+
+
+def learn(
+    X: Tensor,
+    Y: Tensor,
+    outcomes: Outcomes | None = None,
+    *,
+    covariance: Callable[[], Kernel] | None = None,
+    maxiter: int = 60,
+    starts: int = 2,
+) -> dict[int, Hyperparameters]:
+    """Return what can be learned of each column of Y that is not exact; it has a value in at least one row.
+
+    Args:
+        X: Inputs, shape (n, d), float64.
+        Y: Outcomes, shape (n, k), NaN where unknown.
+        outcomes: What is known of them.
+        covariance: Makes a covariance over X; matern over all columns when None.
+        maxiter: Steps of L-BFGS-B for the hyperparameters.
+        starts: How many times it starts.
+    """
+    outcomes = outcomes or Outcomes()
+    make = covariance or (lambda: catalog.load("kernels", "matern").Matern(X.shape[1]).double())
+    learned = {}
+    for j in range(Y.shape[1]):
+        if j in outcomes.exact:
+            continue
+        one = _standard(Y[:, j], j, outcomes)
+        kernels: Callable[[], Kernel] = make
+        if j == outcomes.labels:
+            kernels = _longer(make, _SHORTEST_OF_LABELS * math.sqrt(X.shape[1]))
+        learned[j] = _learn_one(X[one.rows], one, kernels, noisy=outcomes.noisy, maxiter=maxiter, starts=starts)
+    return learned
+
+
+def _learn_one(X: Tensor, one: _Standard, make: Callable[[], Kernel], **settings: Any) -> Hyperparameters:
+    """The best of the fits under each transform: by density in z, so that the transform's Jacobian counts."""
+    make_on = (lambda: make().to(X.device)) if X.is_cuda else make
+    plain = fit(X, one.z, make_on, **settings)
+    best, name, score = plain, "none", plain.score + _WORTH
+    for kind, transform in one.transforms.items():
+        found = fit(X, transform.forward(one.z), make_on, **settings)
+        density = found.score + float(transform.log_slope(one.z).mean())
+        if found.ok and density > score:
+            best, name, score = found, kind, density
+    note = "" if best.ok else "hyperparameters left at their priors' modes: the fit failed"
+    for parameter in best.kernel.parameters():
+        parameter.requires_grad_(False)
+    return Hyperparameters(best.kernel, best.noise, name, note)
+
+
+def condition(
+    X: Tensor, Y: Tensor, learned: Mapping[int, Hyperparameters], outcomes: Outcomes | None = None
+) -> Surrogate:
+    """Return processes with these hyperparameters, conditioned on all of X (n, d) and Y (n, k)."""
+    outcomes = outcomes or Outcomes()
+    models: dict[int, GaussianProcess] = {}
+    transforms: dict[int, Transform] = {}
     observed: dict[int, Tensor] = {}
     loc, scale, notes = [], [], []
     for j in range(Y.shape[1]):
-        known = ~torch.isnan(Y[:, j])
-        y = Y[known, j] if j in exact else winsorise(Y[known, j], upper=bool(two_sided) and two_sided[j])
-        centre = float(y.mean())
-        spread = float(y.std()) if len(y) > 1 else 0.0
-        spread = spread if spread > 1e-12 * max(1.0, abs(centre)) else 1.0
-        loc.append(centre)
-        scale.append(spread)
-        if j in exact:
+        one = _standard(Y[:, j], j, outcomes)
+        loc.append(one.loc)
+        scale.append(one.scale)
+        if j in outcomes.exact:
             continue
-        shortest = _SHORTEST_OF_LABELS * math.sqrt(X.shape[1]) if j == labels else _SHORTEST
-        z = (y - centre) / spread
-        bound = bound_of(z) if j in bounded else None
-        if j in positive and float(y.min()) > 0:
-            bound = bound_of(z, side=-1.0, limit=-centre / spread)
-        if bound is not None:
-            bounds[j], z = bound, bound.forward(z)
-        models[j], note = fit(X[known], z, categorical=categorical, shortest=shortest, maxiter=maxiter)
-        observed[j] = known.nonzero().squeeze(-1)
-        notes += [note] if note else []
-    return Surrogate(models, bounds, observed, X.new_tensor(loc), X.new_tensor(scale), tuple(notes))
+        found = learned[j]
+        u = one.z
+        if found.transform in one.transforms:
+            transforms[j] = one.transforms[found.transform]
+            u = transforms[j].forward(u)
+        models[j] = process(found.kernel, torch.full_like(u, found.noise), X[one.rows], u)
+        observed[j] = one.rows
+        notes += [found.note] if found.note else []
+    return Surrogate(models, transforms, observed, X.new_tensor(loc), X.new_tensor(scale), tuple(notes))
 
 
-def bound_of(z: Tensor, *, side: float = 1.0, limit: float | None = None) -> Bound | None:
-    """Return the transform that makes outcomes z (n,) more normal, when they press against a bound.
-
-    An accuracy does: most trials lie just below what can be reached, and the bad ones far below. A process with a
-    symmetric predictive distribution then expects more than can be had wherever it is unsure. Normal likelihoods with
-    and without the transform, its Jacobian included, decide.
-
-    Args:
-        z: Standardised outcomes.
-        side: 1.0 for an upper bound, -1.0 for a lower one.
-        limit: The bound; a tenth of the range beyond the extreme trial when None.
-    """
-    if len(z) < _ROWS_FOR_BOUND or not float(z.std()) > 0:
-        return None
-    if limit is None:
-        limit = side * (float((side * z).max()) + _HEADROOM * float(z.max() - z.min()))
-    u = -side * torch.log((side * (limit - z)).clamp_min(1e-300))
-    spread = float(u.std())
-    if not (math.isfinite(spread) and spread > 0):
-        return None
-    gain = side * float(u.mean()) - math.log(spread) + math.log(float(z.std()))
-    return Bound(side, limit, float(u.mean()), spread) if gain > _MIN_GAIN else None
+def fit_surrogate(X: Tensor, Y: Tensor, outcomes: Outcomes | None = None, **settings: Any) -> Surrogate:
+    """Learn and condition at once; arguments as for `learn`."""
+    return condition(X, Y, learn(X, Y, outcomes, **settings), outcomes)
 
 
-def winsorise(y: Tensor, *, upper: bool = False) -> Tensor:
-    """Return `y` (n,) with its lower tail clipped at three interquartile ranges below the lower quartile.
-
-    One disastrous trial would otherwise flatten all others. The upper tail holds the best trials of an objective and
-    is left alone unless `upper`.
-    """
-    if len(y) < 5:
-        return y
-    low, high = torch.quantile(y, torch.tensor([0.25, 0.75], dtype=y.dtype)).tolist()
-    reach = _TAIL * (high - low)
-    if reach <= 0:
-        return y
-    return y.clamp(min=low - reach, max=high + reach if upper else math.inf)
-
-
-def covariance(d: int, categorical: Sequence[int] = (), *, shortest: float = _SHORTEST) -> Kernel:
-    """Return the covariance over `d` columns, of which `categorical` have no order; no lengthscale under `shortest`."""
-    ordered = [i for i in range(d) if i not in set(categorical)]
-    parts: list[Kernel] = []
-    if ordered:
-        prior = LogNormalPrior(loc=math.sqrt(2) + 0.5 * math.log(len(ordered)), scale=math.sqrt(3))
-        parts.append(_with_lengthscales(MaternKernel, ordered, prior, shortest))
-    if categorical:
-        prior = LogNormalPrior(loc=0.0, scale=1.0)
-        parts.append(_with_lengthscales(CategoricalKernel, list(categorical), prior, _SHORTEST))
-    return parts[0] if len(parts) == 1 else parts[0] * parts[1]
+def _standard(column: Tensor, j: int, outcomes: Outcomes) -> _Standard:
+    rows = (~torch.isnan(column)).nonzero().squeeze(-1)
+    y = column[rows] if j in outcomes.exact else winsorise(column[rows], upper=j in outcomes.two_sided)
+    peak = float(y.abs().max()) or 1.0  # squares of 1e300 overflow
+    y = y / peak
+    centre = float(y.mean())
+    spread = float(y.std()) if len(y) > 1 else 0.0
+    spread = spread if spread > 1e-12 * max(1e-300, abs(centre)) else 1.0
+    z = (y - centre) / spread
+    found: dict[str, Transform | None] = {}
+    if j in outcomes.bent:
+        found = {"bound": bound_of(z), "power": power_of(z)}
+    if j in outcomes.positive and float(y.min()) > 0:
+        found = {"positive": bound_of(z, side=-1.0, limit=-centre / spread)}
+    return _Standard(rows, z, centre * peak, spread * peak, {name: t for name, t in found.items() if t is not None})
 
 
-def _with_lengthscales(kind: Any, columns: list[int], prior: Any, shortest: float) -> Kernel:
-    kernel: Kernel = kind(
-        ard_num_dims=len(columns),
-        active_dims=columns,
-        lengthscale_prior=prior,
-        lengthscale_constraint=GreaterThan(shortest, transform=None, initial_value=max(prior.mode, 1.1 * shortest)),
-    )
-    return kernel
+def _longer(make: Callable[[], Kernel], shortest: float) -> Callable[[], Kernel]:
+    """The same covariance with lengthscales that start, and stay, above `shortest`."""
 
+    def longer() -> Kernel:
+        kernel = make()
+        for _, parameter, constraint in kernel.named_parameters_and_constraints():
+            if isinstance(constraint, Logarithmic):
+                constraint.low = max(constraint.low, shortest)
+                with torch.no_grad():
+                    parameter.clamp_(min=math.log(1.1 * shortest))
+        return kernel
 
-def fit(
-    X: Tensor, z: Tensor, *, categorical: Sequence[int] = (), shortest: float = _SHORTEST, maxiter: int = 75
-) -> tuple[SingleTaskGP, str]:
-    """Return a fitted model of one standardised outcome, and a remark when the fit was not the usual one.
-
-    Tries in this order: maximum a posteriori; the same with a noise floor of 1e-2, for nearly repeated inputs; the
-    priors' modes, without a fit.
-
-    Args:
-        X: Shape (n, d), float64.
-        z: Shape (n,), about zero mean and unit variance.
-        categorical: The columns of X without an order.
-        shortest: Lower bound of the lengthscales of the others.
-        maxiter: Steps of L-BFGS-B.
-    """
-    for floor in (1e-4, 1e-2):
-        model = _model(X, z, covariance(X.shape[-1], categorical, shortest=shortest), floor)
-        mll = gpytorch.mlls.ExactMarginalLogLikelihood(model.likelihood, model)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                options = {"options": {"maxiter": maxiter}}
-                fit_gpytorch_mll(mll, optimizer_kwargs=options, max_attempts=1, warning_handler=_accept)
-            return model, "" if floor == 1e-4 else "refitted with a noise floor"
-        except (ModelFittingError, RuntimeError, ValueError, ArithmeticError):
-            continue
-    model = _model(X, z, covariance(X.shape[-1], categorical, shortest=shortest), 1e-2)
-    model.eval()
-    return model, "hyperparameters left at their priors' modes: the fit failed"
-
-
-def _accept(warning: warnings.WarningMessage) -> bool:
-    """Count a warning as dealt with: stopping at `maxiter` is meant, not a failed fit."""
-    return True
-
-
-def _model(X: Tensor, z: Tensor, kernel: Kernel, floor: float) -> SingleTaskGP:
-    noise = LogNormalPrior(loc=-4.0, scale=1.0)
-    likelihood = gpytorch.likelihoods.GaussianLikelihood(
-        noise_prior=noise, noise_constraint=GreaterThan(floor, transform=None, initial_value=max(noise.mode, floor))
-    )
-    return SingleTaskGP(X, z.unsqueeze(-1), likelihood=likelihood, covar_module=kernel, outcome_transform=None)
+    return longer

@@ -14,13 +14,13 @@ computed from sampled inputs, and a normal kernel stands around it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
-from botorch.models.gp_regression import SingleTaskGP
 from torch import Tensor
+
+from tuner.gp.model import GaussianProcess, cholesky
 
 Function = Callable[[Tensor], Tensor]
 
@@ -53,29 +53,27 @@ class Process:
 
     By Matheron's rule (Wilson et al. 2020): with K = L L' the covariance at X, a prior sample f = L z, and V the
     solution of (K + noise) V = y - f - noise sample over the rows with an observation, the sample is f + K V, and
-    given it the process at x has mean k(x, X) (L'^-1 z + V) and variance k(x, x) - |L^-1 k(X, x)|^2. Nothing nearly
+    given it the process at x has mean k(x, X) (L'^-1 z + V) and variance 1 - |L^-1 k(X, x)|^2. Nothing nearly
     singular is inverted.
 
     Args:
-        model: A fitted process without input or outcome transforms.
+        model: The process, conditioned on the observations.
         X: Shape (N, d).
-        observed: Which rows of X are the model's training inputs, in order, shape (n,).
+        observed: Which rows of X are the process's own, in order, shape (n,).
         base: Standard normal draws, shape (S, N + n).
     """
 
-    def __init__(self, model: SingleTaskGP, X: Tensor, observed: Tensor, base: Tensor) -> None:
-        self._kernel = model.covar_module
+    def __init__(self, model: GaussianProcess, X: Tensor, observed: Tensor, base: Tensor) -> None:
+        self._kernel = model.kernel
         self._X = X
+        self._centre = model.centre
         with torch.no_grad():
-            noise = float(model.likelihood.noise)
-            self._centre = float(model.mean_module(X[:1]))
-            K = self._kernel(X).to_dense()
-            self._L = _cholesky(K)
+            K = self._kernel.forward(X, X)
+            self._L = cholesky(K + _JITTER * torch.eye(len(K), dtype=K.dtype, device=K.device))
             z, e = base[:, : len(X)].T, base[:, len(X) :].T
             f = self._L @ z
-            inner = K[observed][:, observed] + noise * torch.eye(len(observed), dtype=X.dtype)
-            residual = (model.train_targets - self._centre).unsqueeze(-1) - f[observed] - math.sqrt(noise) * e
-            V = torch.cholesky_solve(residual, _cholesky(inner))
+            residual = (model.u - model.centre).unsqueeze(-1) - f[observed] - model.noise.sqrt().unsqueeze(-1) * e
+            V = torch.cholesky_solve(residual, model.L)
             self._weights = torch.linalg.solve_triangular(self._L.T, z, upper=True)
             self._weights[observed] += V
             self._values: Tensor = (self._centre + f + K[:, observed] @ V).T
@@ -87,10 +85,9 @@ class Process:
 
     def at(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Shapes (b, S) and (b, 1)."""
-        k: Tensor = self._kernel(x, self._X).to_dense()  # (b, N)
+        k: Tensor = self._kernel.forward(x, self._X)  # (b, N)
         w = torch.linalg.solve_triangular(self._L, k.T, upper=False)  # (N, b)
-        prior = self._kernel(x[:1], x[:1]).to_dense().squeeze()
-        variance = (prior - w.square().sum(dim=0)).clamp_min(_JITTER)
+        variance = (1.0 - w.square().sum(dim=0)).clamp_min(_JITTER)
         return self._centre + k @ self._weights, variance.sqrt().unsqueeze(-1)
 
 
@@ -216,15 +213,3 @@ class Interpolant:
         radial: Tensor = (squared + 1e-18) ** 1.5
         total: Tensor = radial @ self._solution[:n] + tail
         return total
-
-
-def _cholesky(K: Tensor) -> Tensor:
-    """The lower factor of K with as little jitter as it takes."""
-    eye = torch.eye(len(K), dtype=K.dtype)
-    for jitter in (_JITTER, 1e-6, 1e-4):
-        L: Tensor
-        L, info = torch.linalg.cholesky_ex(K + jitter * eye)
-        if not info.any():
-            return L
-    last: Tensor = torch.linalg.cholesky(K + 1e-2 * eye)
-    return last

@@ -1,151 +1,171 @@
 """Candidates: where an acquisition function is looked at, and what becomes of its maximisers.
 
-The space itself proposes the pool (draws, neighbours and perturbations of incumbents), so every candidate lies in it
-whatever its kinds, conditions and restrictions. Searches start from the pool inside one branch of the conditions at a
-time: the columns that conditions read and those that are inactive stay fixed. Their results are decoded; one that
-breaks a restriction is pulled back towards the pool by bisection. Last, the best walks over single changes.
+A pool first: draws from the space, and the neighbourhoods of incumbents. From its most promising rows gradients are
+followed over the columns that may move by themselves: active, with many levels, and read by no condition. The results
+are decoded; one that breaks a restriction is pulled back towards the pool by bisection. Where other columns can change,
+hill climbing over the space's own neighbours follows, from several candidates at once, and gradients once more. So
+every candidate lies in the space whatever its kinds, conditions and restrictions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner.parameters import Bool, Choice, Float, Int, Permutation, Vector
 from tuner.trial import Config
 
 if TYPE_CHECKING:
     from tuner.gp.acquisition import Improvement
-    from tuner.gp.optimize import Cube
+    from tuner.gp.covariance import Layout
     from tuner.space import SearchSpace
 
 Array = NDArray[np.float64]
-Score = Callable[[Array], Array]
+Mask = NDArray[np.bool_]
+Score = Callable[[Array, Mask], Array]
 
-_BRANCHES = 3
+MAX_LEVELS = 20
+"""Ordered columns with more levels are followed by gradients and rounded when decoded."""
+
+_WIDTHS = (0.02, 0.1)
+"""Standard deviations of the perturbations of incumbents."""
+
+_NEAR = 8
+"""Perturbations of each incumbent and width."""
+
 _ANCHORS = 4
 _BISECTIONS = 8
-_WALK = 4
-_KEPT = 24
-
-
-def cube_of(space: SearchSpace) -> Cube:
-    """The cube that a space's columns span."""
-    from tuner.gp.optimize import MAX_LEVELS, Cube
-
-    discrete: dict[int, tuple[float, ...]] = {}
-    categorical: dict[int, tuple[float, ...]] = {}
-    fixed: dict[int, float] = {}
-    for j, column in enumerate(space.encoding.columns):
-        if column.grid is None:
-            continue
-        if len(column.grid) == 1:
-            fixed[j] = column.grid[0]
-        elif column.kind == "categorical":
-            categorical[j] = column.grid
-        elif len(column.grid) <= MAX_LEVELS:
-            discrete[j] = column.grid
-    return Cube(space.encoding.dim, discrete, categorical, fixed)
+_BEAMS = 3
+_STEPS = 16
+_KEPT = 16
 
 
 class Candidates:
     """The candidates of one suggestion.
 
     Args:
-        space: Where they come from.
+        layout: How rows are laid out for the models.
+        space: Where candidates come from.
         incumbents: Encoded good points to look around, shape (b, d).
         n: How many draws from the space.
         rng: For draws, neighbours and perturbations.
+
+    Attributes:
+        X: The pool, shape (p, d).
+        active: Its masks.
     """
 
-    def __init__(self, space: SearchSpace, incumbents: Array, n: int, rng: np.random.Generator) -> None:
+    def __init__(self, layout: Layout, space: SearchSpace, incumbents: Array, n: int, rng: np.random.Generator) -> None:
+        self._layout = layout
         self._space = space
         self._rng = rng
-        self._cube = cube_of(space)
-        self._unordered = [j for j, column in enumerate(space.encoding.columns) if column.kind == "categorical"]
-        self._plain = not (self._cube.discrete or self._cube.categorical or space.restrictions)
-        names = {name for parameter in space.parameters for name in self._read_by(parameter.name)}
-        slices = space.encoding.slices
-        self._parents = [j for name in names if name in slices for j in range(slices[name].start, slices[name].stop)]
-        self.pool = self._make_pool(incumbents, n)
-        self.X, self._active = space.encoding.encode_many(self.pool)
+        self._smooth, self._jumps = _smooth_columns(space)
+        plain = (Float, Int, Choice, Bool)
+        self._boxed = not (space.conditions or space.restrictions) and all(
+            type(p) in plain or (isinstance(p, Vector) and p.monotone is None) or not p.columns()
+            for p in space.parameters
+        )
+        if self._boxed:
+            self.X = self._box_pool(incumbents, n)
+            self.active = np.ones(self.X.shape, dtype=np.bool_)
+        else:
+            self.X, self.active = space.encoding.encode_many(self._pool(incumbents, n))
 
-    def _read_by(self, name: str) -> frozenset[str]:
-        condition = self._space.conditions.get(name)
-        return condition.names if condition is not None else frozenset()
+    def _box_pool(self, incumbents: Array, n: int) -> Array:
+        """A pool where every point of the cube decodes to a configuration: no configuration is made for it."""
+        d, rng = self._space.encoding.dim, self._rng
+        rows = [rng.random((n, d))]
+        for x in incumbents:
+            rows += [np.clip(x + rng.normal(scale=width, size=(_NEAR, d)), 0.0, 1.0) for width in _WIDTHS]
+            some = rng.random((2 * _NEAR, d)) < max(1.0, min(d, 20) / 5) / d  # a few columns drawn anew
+            rows.append(np.where(some, rng.random((2 * _NEAR, d)), x))
+        X = np.concatenate(rows)
+        for j, column in enumerate(self._space.encoding.columns):
+            if column.grid is not None:
+                X[:, j] = _snapped(X[:, j], np.array(column.grid))
+        return np.unique(X, axis=0)
 
-    def _make_pool(self, incumbents: Array, n: int) -> list[Config]:
+    def _pool(self, incumbents: Array, n: int) -> list[Config]:
         space, rng = self._space, self._rng
         pool = space.sample(n, rng)
         for x in incumbents:
             config = space.encoding.decode(x)
             pool += space.neighbours(config, rng)
-            for width in (0.02, 0.1):
-                for step in rng.normal(scale=width, size=(4, len(x))):
+            for width in _WIDTHS:
+                for step in rng.normal(scale=width, size=(_NEAR, len(x))):
                     near = space.encoding.decode(np.clip(x + step, 0.0, 1.0))
                     pool += [near] if space.feasible(near) else []
         unique = {space.key(config): config for config in pool}
         return list(unique.values())
 
     def ranked(self, acquisition: Improvement, *, restarts: int, maxiter: int) -> list[tuple[float, Config]]:
-        """Return candidates that honour the restrictions with their acquisition values, best first."""
+        """Return candidates that honour the restrictions with their acquisition values, best first.
+
+        Args:
+            acquisition: What is maximised.
+            restarts: Local searches.
+            maxiter: Steps of each.
+        """
+        score = self._scorer(acquisition)
+        values = score(self.X, self.active)
+        order = np.argsort(-values, kind="stable")
+        found = self._decoded(self.X[order[:_KEPT]])
+        anchors = self.X[order[:_ANCHORS]]
+        climbed = self._climb(acquisition, self.X, self.active, values, restarts, maxiter)
+        for point in climbed:
+            found += self._mend(point, anchors)
+        ranked = self._rank(found, score)
+        if not self._jumps:
+            return ranked
+        ranked = self._walk(ranked, score)
+        X, active = self._space.encoding.encode_many([config for _, config in ranked[:_BEAMS]])
+        climbed = self._climb(acquisition, X, active, np.array([v for v, _ in ranked[:_BEAMS]]), _BEAMS, maxiter)
+        again = [config for point in climbed for config in self._mend(point, X)]
+        return sorted(ranked + self._rank(again, score), key=lambda pair: -pair[0])
+
+    def _scorer(self, acquisition: Improvement) -> Score:
         import torch
 
         from tuner.gp.acquisition import evaluate
 
-        def score(X: Array) -> Array:
-            return evaluate(acquisition, torch.from_numpy(np.ascontiguousarray(X))).numpy()
+        def score(X: Array, active: Mask) -> Array:
+            rows = torch.from_numpy(np.ascontiguousarray(self._layout.arrange(X, active)))
+            values: Array = evaluate(acquisition, rows.to(acquisition.device)).cpu().numpy()
+            return values
 
-        values = score(self.X)
-        order = np.argsort(-values, kind="stable")
-        found = [self.pool[int(i)] for i in order[:_KEPT]]
-        anchors = self.X[order[:_ANCHORS]]
-        with acquisition.smoothed(torch.from_numpy(self.X), self._unordered):
-            points = self._search(acquisition, values, restarts=restarts, maxiter=maxiter)
-        for point in points:
-            found += self._mend(point, anchors)
-        ranked = self._rank(found, score)
-        return ranked if self._plain else self._walk(ranked, score)
+        return score
 
-    def _search(self, acquisition: Improvement, values: Array, *, restarts: int, maxiter: int) -> Array:
-        """Local maximisers over the most promising branches, shape (k, d)."""
+    def _climb(
+        self, acquisition: Improvement, X: Array, active: Mask, values: Array, restarts: int, maxiter: int
+    ) -> Array:
+        """Where gradients lead from the most promising rows, shape (k, d); nothing where no column may move."""
         import torch
 
-        from tuner.gp.optimize import maximise
+        from tuner.gp.optimize import ascend, spread_starts
 
-        results = []
-        branches = self._branches(values)
-        for rows in branches:
-            best = rows[np.argmax(values[rows])]
-            frozen = np.flatnonzero(~self._active[best]).tolist() + self._parents
-            cube = self._cube.fix({j: float(self.X[best, j]) for j in frozen})
-            points = maximise(
-                acquisition,
-                cube,
-                torch.from_numpy(self.X[rows]),
-                torch.from_numpy(values[rows]),
-                restarts=max(restarts // len(branches), 1),
-                maxiter=maxiter,
-            )
-            results.append(points.numpy())
-        return np.concatenate(results)
+        if not self._smooth.any():
+            return X[:0]
+        chosen = spread_starts(torch.from_numpy(values), restarts, self._rng)
+        rows = self._layout.arrange(X[chosen], active[chosen])
+        free = np.zeros(rows.shape, dtype=np.bool_)
+        free[:, : X.shape[1]] = active[chosen] & self._smooth
+        device = acquisition.device
+        known = torch.from_numpy(np.ascontiguousarray(self._layout.arrange(X, active))).to(device)
+        with acquisition.smoothed(known, self._layout.unordered):
+            points = ascend(acquisition, torch.from_numpy(rows).to(device), free, maxiter=maxiter)
+        climbed: Array = points.cpu().numpy()[:, : X.shape[1]]
+        return climbed
 
-    def _branches(self, values: Array) -> list[NDArray[np.intp]]:
-        """Pool rows by what the conditions read, the branch with the best row first."""
-        groups: dict[bytes, list[int]] = {}
-        for i in range(len(self.pool)):
-            key = self._active[i].tobytes() + self.X[i, self._parents].tobytes()
-            groups.setdefault(key, []).append(i)
-        branches = [np.array(rows) for rows in groups.values()]
-        branches.sort(key=lambda rows: -float(values[rows].max()))
-        return branches[:_BRANCHES]
+    def _decoded(self, X: Array) -> list[Config]:
+        return [self._space.encoding.decode(x) for x in X]
 
     def _mend(self, x: Array, anchors: Array) -> list[Config]:
         """Decode a point; when it breaks a restriction, the last points that do not on the way to each anchor."""
         decode, feasible = self._space.encoding.decode, self._space.feasible
-        config = decode(np.clip(x, 0.0, 1.0))
+        config = decode(x)
         if feasible(config):
             return [config]
         mended = []
@@ -153,27 +173,63 @@ class Candidates:
             good, bad = 0.0, 1.0
             for _ in range(_BISECTIONS):
                 middle = (good + bad) / 2
-                if feasible(decode(np.clip(anchor + middle * (x - anchor), 0.0, 1.0))):
+                if feasible(decode(anchor + middle * (x - anchor))):
                     good = middle
                 else:
                     bad = middle
-            mended.append(decode(np.clip(anchor + good * (x - anchor), 0.0, 1.0)))
+            mended.append(decode(anchor + good * (x - anchor)))
         return [config for config in mended if feasible(config)]
 
-    def _rank(self, configs: list[Config], score: Score) -> list[tuple[float, Config]]:
-        values = score(self._space.encoding.encode_many(configs)[0])
+    def _rank(self, configs: Sequence[Config], score: Score) -> list[tuple[float, Config]]:
+        if not configs:
+            return []
+        values = score(*self._space.encoding.encode_many(configs))
         order = np.argsort(-values, kind="stable")
         return [(float(values[i]), configs[int(i)]) for i in order]
 
     def _walk(self, ranked: list[tuple[float, Config]], score: Score) -> list[tuple[float, Config]]:
-        """Hill-climb from the best candidate over the space's own neighbours, keeping what is passed on the way."""
-        for _ in range(_WALK):
-            neighbours = self._space.neighbours(ranked[0][1], self._rng)
-            if not neighbours:
+        """Hill-climb from the best candidates over the space's own neighbours, keeping what is passed on the way."""
+        beams = ranked[:_BEAMS]
+        passed = list(ranked)
+        for _ in range(_STEPS):
+            around = [self._space.neighbours(config, self._rng) for _, config in beams]
+            values = iter(self._values([config for near in around for config in near], score))
+            moved = []
+            for beam, near in zip(beams, around, strict=True):
+                scored = sorted(((next(values), other) for other in near), key=lambda pair: -pair[0])
+                passed += scored[:_KEPT]
+                if scored and scored[0][0] > beam[0]:
+                    moved.append(scored[0])
+            if not moved:
                 break
-            near = self._rank(neighbours, score)[:_KEPT]
-            improved = near[0][0] > ranked[0][0]
-            ranked = sorted(ranked + near, key=lambda pair: -pair[0])
-            if not improved:
-                break
-        return ranked
+            beams = list({self._space.key(config): (value, config) for value, config in moved}.values())
+        return sorted(passed, key=lambda pair: -pair[0])
+
+    def _values(self, configs: list[Config], score: Score) -> list[float]:
+        if not configs:
+            return []
+        found: list[float] = score(*self._space.encoding.encode_many(configs)).tolist()
+        return found
+
+
+def _smooth_columns(space: SearchSpace) -> tuple[Mask, bool]:
+    """Which columns gradients may move, shape (d,), and whether any other one can change."""
+    read = {name for condition in space.conditions.values() for name in condition.names}
+    smooth, jumps = [], False
+    for column in space.encoding.columns:
+        fixed = column.grid is not None and len(column.grid) == 1
+        many = column.grid is None or (column.kind != "categorical" and len(column.grid) > MAX_LEVELS)
+        steps = many and column.parameter not in read and not isinstance(space[column.parameter], Permutation)
+        smooth.append(steps and not fixed)
+        jumps |= not steps and not fixed
+    return np.array(smooth, dtype=np.bool_), jumps
+
+
+def _snapped(u: Array, grid: Array) -> Array:
+    """The positions of `grid`, ascending, that are nearest to u."""
+    right = np.clip(np.searchsorted(grid, u), 1, max(len(grid) - 1, 1))
+    if len(grid) == 1:
+        return np.full_like(u, grid[0])
+    left = right - 1
+    nearer: Array = np.where(u - grid[left] <= grid[right] - u, grid[left], grid[right])
+    return nearer

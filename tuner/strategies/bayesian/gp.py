@@ -1,39 +1,37 @@
-"""gp: Bayesian optimisation with exact Gaussian processes, by BoTorch.
+"""gp: Bayesian optimisation with exact Gaussian processes.
 
 One process per objective and constraint margin, one for failures, none for metrics that follow from the configuration;
-a composite objective is replaced by the outputs that its formula reads;
-noisy expected improvement of the objective or of the hypervolume (see `tuner.gp.acquisition`). It starts from the
-baseline, the initial configurations and a Sobol design. Whatever goes wrong in the linear algebra, there is a
-proposal, and the provenance says why it is another one.
+a composite objective is replaced by the outputs that its formula reads; covariances as the space demands (see
+`tuner.gp.covariance`); noisy expected improvement of the objective or of the hypervolume (see `tuner.gp.acquisition`).
+It starts from the baseline, the initial configurations and a Sobol design. Whatever goes wrong in the linear algebra,
+there is a proposal, and the provenance says why it is another one.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tuner.errors import TunerError
 from tuner.history import COMPLETED, History
-from tuner.strategies.bayesian.composites import Formula, applicable, formulas
-from tuner.strategies.bayesian.known import KnownMetrics
 from tuner.strategies.bayesian.observations import Observations, observe
 from tuner.strategies.fresh import Fresh
 from tuner.strategies.sobol import SobolSequence
 from tuner.trial import Config, Proposal, Provenance
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from torch import Tensor
 
-    from tuner.gp.acquisition import Goal, Improvement
+    from tuner.gp.acquisition import Improvement
     from tuner.gp.model import Surrogate
-    from tuner.gp.outcomes import Function
     from tuner.problem import Problem
+    from tuner.strategies.bayesian.learned import Learned
+    from tuner.strategies.bayesian.table import Tables
 
-_MAX_INITIAL = 20
+_MAX_INITIAL = 10
 _INCUMBENTS = 4
 _MIN_SAMPLES = 4
 
@@ -43,21 +41,26 @@ class Options:
     """What `gp` can be told.
 
     Attributes:
-        initial: Trials before the first model, baseline and initial configurations included; when None twice the
-            columns plus two, at most 20 and a third of the trial budget, at least 3.
+        initial: Trials before the first model, baseline and initial configurations included; when None the columns
+            plus one, at most 10 and a fifth of the trial budget, at least 3.
         restarts: Local searches of the acquisition function.
         raw_samples: Draws from the space that they start from.
         mc_samples: Samples of the objectives' noise-free values at the trials; a quarter with three objectives.
         maxiter: Steps of each gradient search.
-        max_rows: Most trials a model is fitted to: the best half and the latest.
+        max_rows: Most trials a model is conditioned on: the best half and the latest.
+        kernels: Parameter -> the covariance that it gets instead of the space's choice.
+        per_second: Whether improvement counts per second of a trial; when None, if the budget is a time and no number
+            of trials.
     """
 
     initial: int | None = None
-    restarts: int = 4
-    raw_samples: int = 256
+    restarts: int = 8
+    raw_samples: int = 512
     mc_samples: int = 32
     maxiter: int = 50
-    max_rows: int = 500
+    max_rows: int = 1000
+    kernels: Mapping[str, str] = field(default_factory=dict)
+    per_second: bool | None = None
 
     def __post_init__(self) -> None:
         for name in ("restarts", "raw_samples", "mc_samples", "maxiter", "max_rows"):
@@ -70,8 +73,14 @@ def initial_trials(problem: Problem, options: Options) -> int:
     if options.initial is not None:
         return options.initial
     trials = problem.budget.trials if problem.budget is not None else None
-    share = _MAX_INITIAL if trials is None else max(3, trials // 3)
-    return min(2 * (problem.space.encoding.dim + 1), _MAX_INITIAL, share)
+    share = _MAX_INITIAL if trials is None else max(3, trials // 5)
+    return min(problem.space.encoding.dim + 1, _MAX_INITIAL, share)
+
+
+def _counts_seconds(problem: Problem, options: Options) -> bool:
+    budget = problem.budget
+    by_time = budget is not None and budget.time is not None and budget.trials is None
+    return by_time if options.per_second is None else options.per_second
 
 
 class GpSearch:
@@ -83,10 +92,8 @@ class GpSearch:
         self._options = options
         self._initial = initial_trials(problem, options)
         self._sequence = SobolSequence(problem.space, problem.seed & 0x7FFFFFFF)
-        columns = problem.space.encoding.columns
-        self._known = KnownMetrics(problem)
-        self._formulas = formulas(problem)
-        self._categorical = tuple(j for j, column in enumerate(columns) if column.kind == "categorical")
+        self._has_priors = any(parameter.prior is not None for parameter in problem.space.parameters)
+        self._models: _Models | None = None
 
     def suggest(self, history: History, n: int, rng: np.random.Generator) -> list[Proposal]:
         """Return `n` proposals that are good to try together; fewer when the space is exhausted."""
@@ -106,13 +113,16 @@ class GpSearch:
         return proposals + self._by_design(history, fresh, rng, reason)
 
     def _by_design(self, history: History, fresh: Fresh, rng: np.random.Generator, reason: str) -> list[Proposal]:
-        """Fill up with the centre of the space, the Sobol sequence, and draws, in this order."""
+        """Fill up with the centre of the space, the Sobol sequence or draws from the priors, and draws."""
         before = len(fresh.configs)
         if fresh.missing and history.next_trial == 0 and not fresh.exhausted:
             fresh.take(self._space.centre())
         index = history.next_trial + before
         for i in range(fresh.missing):
-            config = None if fresh.exhausted else self._sequence.config(index + i)
+            if fresh.exhausted:
+                break
+            by_prior = self._has_priors and (index + i) % 2 == 1
+            config = self._space.sample(1, rng, prior=True)[0] if by_prior else self._sequence.config(index + i)
             if config is not None:
                 fresh.take(config)
         fresh.draw(rng)
@@ -120,101 +130,84 @@ class GpSearch:
         return [Proposal(config=config, provenance=provenance) for config in fresh.configs[before:]]
 
     def _by_model(self, history: History, fresh: Fresh, n: int, rng: np.random.Generator) -> list[Proposal]:
+        from tuner.gp.optimize import one_thread
+
+        if self._models is None:
+            self._models = _Models(self._problem, self._options)
+        with one_thread():
+            return self._models.propose(history, fresh, n, rng, since=self._initial)
+
+
+class _Models:
+    """What the suggestions by model share; apart, because it needs torch."""
+
+    def __init__(self, problem: Problem, options: Options) -> None:
+        from tuner.gp.covariance import Layout
+        from tuner.strategies.bayesian.learned import Learned
+        from tuner.strategies.bayesian.table import Tables
+
+        self._problem = problem
+        self._space = problem.space
+        self._options = options
+        self._layout = Layout(problem.space, options.kernels)
+        self._tables: Tables = Tables(problem, self._layout, per_second=_counts_seconds(problem, options))
+        self._learned: Learned = Learned(self._tables, self._layout.covariance)
+
+    def propose(
+        self, history: History, fresh: Fresh, n: int, rng: np.random.Generator, *, since: int
+    ) -> list[Proposal]:
+        """Up to `n` proposals, each made as if those before it were running.
+
+        Args:
+            history: At least two trials of it have completed.
+            fresh: Takes the configurations.
+            n: How many.
+            rng: For candidates and samples.
+            since: The number of trials before the first model.
+        """
         import torch
 
         from tuner.gp.acquisition import MAX_VOLUME_OBJECTIVES, make_acquisition
-        from tuner.gp.model import fit_surrogate
-        from tuner.gp.optimize import isolated
+        from tuner.gp.model import condition
         from tuner.strategies.bayesian.candidates import Candidates
+        from tuner.strategies.bayesian.tilts import prior_tilt, seconds_tilt, together
 
-        options = self._options
+        options, layout = self._options, self._layout
         seed = int(rng.integers(2**31 - 1))
         data = observe(history, max_rows=options.max_rows)
-        proposals = []
-        m = data.n_objectives
-        samples = max(options.mc_samples // 4, _MIN_SAMPLES) if m == MAX_VOLUME_OBJECTIVES else options.mc_samples
-        with isolated(seed):
-            X, Y = torch.from_numpy(data.X), torch.from_numpy(data.Y)
-            known = self._known.objectives(X, Y[:, :m])
-            plan = self._plan(X, Y, torch.from_numpy(data.outputs), known)
-            surrogate = fit_surrogate(
-                X,
-                plan.Y,
-                categorical=self._categorical,
-                two_sided=[j >= m for j in range(plan.Y.shape[1])],
-                labels=Y.shape[1] - 1 if data.failures else None,
-                exact=[*plan.known, *plan.composites],
-                bounded=range(m),
-                positive=range(Y.shape[1], plan.Y.shape[1]),
-            )
-            goal = self._goal(data, surrogate, plan)
-            pending = torch.from_numpy(np.array(history.pending_X))
-            candidates = Candidates(self._space, data.incumbents(_INCUMBENTS), options.raw_samples, rng)
-            for _ in range(n):
-                acquisition = make_acquisition(
-                    surrogate,
-                    goal,
-                    X,
-                    standing=torch.from_numpy(data.standing),
-                    X_pending=pending,
-                    seed=seed,
-                    n_samples=samples,
-                )
-                ranked = candidates.ranked(acquisition, restarts=options.restarts, maxiter=options.maxiter)
-                chosen = next(((value, config) for value, config in ranked if fresh.take(config)), None)
-                if chosen is None:
-                    break
-                x = torch.from_numpy(self._space.encoding.encode(chosen[1])[0][None])
-                reason = _account(acquisition.name, data, surrogate)
-                proposals.append(self._proposal(chosen, acquisition, surrogate, x, reason))
-                pending = torch.cat([pending, x])
-        return proposals
-
-    def _plan(self, X: Tensor, Y: Tensor, outputs: Tensor, known: dict[int, Function]) -> _Plan:
-        """Add a column for each thing that a composite objective reads."""
-        import torch
-
-        composites: dict[int, tuple[Formula, tuple[int, ...]]] = {}
-        columns, places = [Y], dict[str, int]()
-        for j, formula in self._formulas.items():
-            measured = {name: outputs[:, i] for i, name in enumerate(self._problem.outputs)}
-            functions = {name: self._known.function(name) for name in formula.leaves if name not in measured}
-            values = {**measured, **{name: function(X) for name, function in functions.items()}}
-            if not applicable(formula, torch.stack([values[name] for name in formula.leaves], dim=-1), Y[:, j]):
-                continue
-            for name in formula.leaves:
-                if name not in places:
-                    places[name] = Y.shape[1] + len(places)
-                    columns.append(values[name].unsqueeze(-1))
-                    if name in functions:
-                        known[places[name]] = functions[name]
-            composites[j] = formula, tuple(places[name] for name in formula.leaves)
-        return _Plan(torch.cat(columns, dim=1), Y.shape[1], known, composites)
-
-    def _goal(self, data: Observations, surrogate: Surrogate, plan: _Plan) -> Goal:
-        import torch
-
-        from tuner.gp.acquisition import Goal
-
-        m, loc, scale = data.n_objectives, surrogate.loc, surrogate.scale
-        declared = [None if o.reference is None else o.sign * o.reference for o in self._problem.objectives]
-        reference = torch.from_numpy(data.reference(declared))
-
-        def standardised(j: int, function: Function) -> Function:
-            return lambda x: (function(x) - loc[j]) / scale[j]
-
-        def applied(j: int, formula: Formula, parts: tuple[int, ...]) -> Function:
-            at = list(parts)
-            return lambda Z: (formula(loc[at] + scale[at] * Z) - loc[j]) / scale[j]
-
-        return Goal(
-            n_objectives=m,
-            thresholds=-loc[m : plan.k] / scale[m : plan.k],
-            reference=(reference - loc[:m]) / scale[:m],
-            any_feasible=bool(data.feasible.any()),
-            known={j: standardised(j, function) for j, function in plan.known.items()},
-            composites={j: (applied(j, formula, parts), parts) for j, (formula, parts) in plan.composites.items()},
+        table = self._tables.table(data)
+        surrogate = condition(table.X, table.Y, self._learned.hyperparameters(history, table), table.outcomes)
+        goal = table.goal(self._problem, data, surrogate)
+        samples = options.mc_samples
+        if table.n_objectives == MAX_VOLUME_OBJECTIVES:
+            samples = max(samples // 4, _MIN_SAMPLES)
+        tilt = together(
+            prior_tilt(self._problem, layout, history.n - since + 1), seconds_tilt(surrogate, table.seconds)
         )
+        pending = torch.from_numpy(np.array(layout.arrange(history.pending_X, history.pending_active)))
+        candidates = Candidates(layout, self._space, data.incumbents(_INCUMBENTS), options.raw_samples, rng)
+        proposals: list[Proposal] = []
+        for _ in range(n):
+            acquisition = make_acquisition(
+                surrogate,
+                goal,
+                table.X,
+                standing=torch.from_numpy(data.standing),
+                X_pending=pending,
+                seed=seed,
+                n_samples=samples,
+                tilt=tilt,
+            )
+            ranked = candidates.ranked(acquisition, restarts=options.restarts, maxiter=options.maxiter)
+            chosen = next(((value, config) for value, config in ranked if fresh.take(config)), None)
+            if chosen is None:
+                break
+            x, active = self._space.encoding.encode(chosen[1])
+            row = torch.from_numpy(layout.arrange(x[None], active[None]))
+            reason = _account(acquisition.name, data, surrogate)
+            proposals.append(self._proposal(chosen, acquisition, surrogate, row, reason))
+            pending = torch.cat([pending, row])
+        return proposals
 
     def _proposal(
         self, chosen: tuple[float, Config], acquisition: Improvement, surrogate: Surrogate, x: Tensor, reason: str
@@ -228,23 +221,6 @@ class GpSearch:
                 sd[objective.name] = float(surrogate.scale[j] * sds[j])
         provenance = Provenance(engine="gp", acquisition=chosen[0], mean=mean, sd=sd, reason=reason)
         return Proposal(config=chosen[1], provenance=provenance)
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What is modelled, and what is not.
-
-    Attributes:
-        Y: Outcomes, then what composite objectives read, shape (n, k + o).
-        k: How many are outcomes.
-        known: Column -> its exact function.
-        composites: Objective -> its formula, and the columns that this reads.
-    """
-
-    Y: Tensor
-    k: int
-    known: Mapping[int, Function]
-    composites: Mapping[int, tuple[Formula, tuple[int, ...]]]
 
 
 def _account(name: str, data: Observations, surrogate: Surrogate) -> str:

@@ -22,14 +22,20 @@ _AGREES = 1e-6
 
 
 class KnownMetrics:
-    """The metrics of a problem that follow from the configuration alone."""
+    """The metrics of a problem that follow from the configuration alone.
 
-    def __init__(self, problem: Problem) -> None:
+    Args:
+        problem: Whose metrics.
+        dim: How many of a row's columns are the encoded configuration.
+    """
+
+    def __init__(self, problem: Problem, dim: int) -> None:
         self._problem = problem
+        self._dim = dim
         self._cache: dict[bytes, dict[str, float]] = {}
 
     def objectives(self, X: Tensor, Y: Tensor) -> dict[int, Function]:
-        """Objective -> its exact function of encoded rows (b, d) -> (b,), maximised.
+        """Objective -> its exact function of rows (b, d + a) -> (b,), maximised.
 
         Left out, to be modelled like any other: one that has another value, or none, at a row of X (n, d) than was
         recorded in Y (n, m).
@@ -42,10 +48,10 @@ class KnownMetrics:
         }
 
     def function(self, name: str, sign: float = 1.0) -> Function:
-        """A known metric or a numeric parameter as a function of encoded rows (b, d) -> (b,), NaN where it has none."""
+        """A known metric or a numeric parameter as a function of rows (b, d + a) -> (b,), NaN where it has none."""
 
         def function(X: Tensor) -> Tensor:
-            values = [sign * self.at(row).get(name, math.nan) for row in X.detach().numpy()]
+            values = [sign * self.at(row).get(name, math.nan) for row in X.detach()[:, : self._dim].cpu().numpy()]
             return X.new_tensor(values)
 
         return function

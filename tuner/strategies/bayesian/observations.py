@@ -27,6 +27,7 @@ class Observations:
 
     Attributes:
         X: Inputs, shape (n, d).
+        active: Their masks, shape (n, d).
         Y: Outcomes, shape (n, k), NaN where unknown.
         feasible: Completed with every known margin >= 0, shape (n,).
         violation: Total violation, NaN where nothing is known, shape (n,).
@@ -34,6 +35,8 @@ class Observations:
         failures: How many rows are failed trials.
         standing: Rows that count as the best so far: every objective, and no constraint over known metrics broken.
         outputs: What composite objectives read, shape (n, o), NaN where a row has no objectives.
+        seconds: What the trials took, shape (n,).
+        margins: Which constraint each margin belongs to.
     """
 
     X: Array
@@ -44,6 +47,9 @@ class Observations:
     failures: int
     standing: NDArray[np.bool_]
     outputs: Array
+    active: NDArray[np.bool_]
+    seconds: Array
+    margins: tuple[int, ...]
 
     @property
     def objectives(self) -> Array:
@@ -106,6 +112,9 @@ def observe(history: History, *, max_rows: int) -> Observations:
         failures=failures,
         outputs=np.where(np.isnan(Y).any(axis=1, keepdims=True), np.nan, history.outputs)[rows],
         standing=(~np.isnan(Y).any(axis=1) & ~broken)[rows],
+        active=np.array(history.active[rows]),
+        seconds=history.seconds[rows],
+        margins=tuple(useful),
     )
 
 
