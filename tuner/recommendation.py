@@ -181,11 +181,14 @@ def _posterior(history: History, rows: NDArray[np.intp]) -> tuple[Array, Array, 
     """Posterior means and deviations (r, m) of the noise-free objectives, maximised, at some rows of the history."""
     import torch
 
+    from tuner.gp.covariance import Layout
+
     surrogate = _fitted(history)
     Y = np.array(history.Y[rows])
     if surrogate is None:
         return Y, np.zeros_like(Y), {}
-    mean, sd = (part.numpy() for part in surrogate.predict(torch.from_numpy(np.array(history.X[rows]))))
+    x = Layout(history.space).arrange(history.X[rows], history.active[rows])
+    mean, sd = (part.numpy() for part in surrogate.predict(torch.from_numpy(np.array(x))))
     exact = _exact(history.problem)
     mean[:, exact], sd[:, exact] = Y[:, exact], 0.0
     return mean, sd, _left_out(surrogate, history.problem)
@@ -195,17 +198,22 @@ def _fitted(history: History) -> Surrogate | None:
     """A model of the objectives; None when all of them are known or there is nothing to learn from."""
     import torch
 
-    from tuner.gp.model import fit_surrogate
-    from tuner.gp.optimize import isolated
+    from tuner.gp.covariance import Layout
+    from tuner.gp.model import Outcomes, fit_surrogate
+    from tuner.gp.optimize import one_thread
     from tuner.strategies.bayesian.observations import observe
 
     data = observe(history, max_rows=_MAX_ROWS)
     exact = _exact(history.problem)
     Y = np.array(data.objectives)
-    if len(exact) == Y.shape[1] or (~np.isnan(Y)).sum(axis=0).min() < 2:
+    modelled = [j for j in range(Y.shape[1]) if j not in exact]
+    if not modelled or (~np.isnan(Y[:, modelled])).sum(axis=0).min() < 2:
         return None
-    with isolated(history.problem.seed & 0x7FFFFFFF):
-        return fit_surrogate(torch.from_numpy(data.X), torch.from_numpy(Y))
+    layout = Layout(history.space)
+    X = torch.from_numpy(np.array(layout.arrange(data.X, data.active)))
+    outcomes = Outcomes(exact=exact, bent=modelled, noisy=is_noisy(history))
+    with one_thread():
+        return fit_surrogate(X, torch.from_numpy(Y), outcomes, covariance=layout.covariance)
 
 
 def _exact(problem: Problem) -> list[int]:
@@ -216,11 +224,10 @@ def _exact(problem: Problem) -> list[int]:
 def _left_out(surrogate: Surrogate, problem: Problem) -> dict[str, Calibration]:
     from tuner.gp.calibration import left_out
 
-    exact = _exact(problem)
     found = {}
     for j, (mean, sd, outcome) in left_out(surrogate).items():
         worth = calibration(mean.numpy(), sd.numpy(), outcome.numpy())
-        if j not in exact and worth is not None:
+        if worth is not None:
             found[problem.objectives[j].name] = worth
     return found
 

@@ -9,7 +9,7 @@ Rasmussen and Williams 2006, section 5.4.2. The hyperparameters stay those of th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -43,17 +43,7 @@ def left_out(surrogate: Surrogate) -> dict[int, tuple[Tensor, Tensor, Tensor]]:
     """
     found = {}
     for j, model in surrogate.models.items():
-        K, y, centre = _system(model)
-        mean, sd = leave_one_out(K, y - centre)
-        found[j] = mean + centre, sd, y
+        y = model.u - model.centre
+        mean, sd = leave_one_out(model.L @ model.L.T, y)
+        found[j] = mean + model.centre, sd, model.u
     return found
-
-
-def _system(model: Any) -> tuple[Tensor, Tensor, float]:
-    """Covariance of the observations, the observations, and the prior mean."""
-    with torch.no_grad():
-        if hasattr(model, "weights"):
-            return model.L @ model.L.T, model.u, model.centre
-        X, y = model.train_inputs[0], model.train_targets
-        K = model.covar_module(X).to_dense() + model.likelihood.noise * torch.eye(len(X), dtype=X.dtype)
-        return K, y, float(model.mean_module(X[:1]))
