@@ -264,8 +264,8 @@ def comparable(a: Parameter, b: Parameter) -> bool:
 def first_tries(problem: Problem) -> list[tuple[Config, str]]:
     """The sources' best configurations that are worth a trial, and where each is from, best first.
 
-    At most a third of a usual initial design, the sources in turn; a configuration closer than 0.1 in every column to
-    one chosen before is passed over, since a model learns little from trials that are all alike.
+    At most a third of the initial design of `gp`, the sources in turn; a configuration closer than 0.1 in every column
+    to one chosen before is passed over, since a model learns little from trials that are all alike.
     """
     encode, most = problem.space.encoding.encode, _n_first(problem)
     points = [encode(config) for config in (problem.baseline, *problem.initial) if config is not None]
@@ -283,7 +283,7 @@ def first_tries(problem: Problem) -> list[tuple[Config, str]]:
 
 def _n_first(problem: Problem) -> int:
     trials = problem.budget.trials if problem.budget is not None else None
-    design = min(2 * (problem.space.encoding.dim + 1), 20, 20 if trials is None else max(3, trials // 3))
+    design = min(problem.space.encoding.dim + 1, 10, 10 if trials is None else max(3, trials // 5))
     return max(design // 3, 1)
 
 
