@@ -389,23 +389,31 @@ def bench(
     sizes: Annotated[str, typer.Option("--sizes", help="The numbers of past trials of --timing.")] = "50,200,500,1000",
     list_: Annotated[bool, typer.Option("--list", help="The problems and the methods there are.")] = False,
     detail: Annotated[bool, typer.Option("--detail", help="Every problem in the report.")] = False,
+    python: Annotated[
+        list[str] | None, typer.Option("--python", help="PEER=INTERPRETER that runs it; may be repeated.")
+    ] = None,
+    write: Annotated[
+        Path | None, typer.Option("--write", help="Put the report between the marks in this Markdown file too.")
+    ] = None,
     format: Annotated[str, typer.Option("--format", "-f", help="table, md or json.")] = "table",
     json: JsonOption = False,
 ) -> None:
     """Compare strategies and peers on known problems. Example: tuner bench --problems dev,mixed --methods auto,tpe"""
     with _errors():
         from tuner.bench.bench import Request, compare, listed, timed
+        from tuner.bench.interpreters import parse_pythons
         from tuner.bench.runner import Conditions
 
         chosen: Any = "json" if json else format
         if list_:
             print(listed(problems, chosen))
-        elif timing:
-            print(timed(methods, sizes, chosen))
+            return
+        conditions = Conditions(jobs=jobs, limit_s=limit, pythons=parse_pythons(python or []))
+        if timing:
+            print(timed(methods, sizes, chosen, conditions=conditions, write=write))
         else:
-            conditions = Conditions(jobs=jobs, limit_s=limit)
             print(compare(Request(problems=problems, methods=methods, trials=trials, seeds=seeds, out=out,
-                                  conditions=conditions, format=chosen, detail=detail)))  # fmt: skip
+                                  conditions=conditions, format=chosen, detail=detail, write=write)))  # fmt: skip
 
 
 # --- move data, environment ---

@@ -231,8 +231,11 @@ def test_flat_axes_carry_every_configuration(space: SearchSpace) -> None:
         assert space.key(again) == space.key(config)
 
 
+METHODS = ("optuna-tpe", "optuna-nsga2", "tpe", "random", "nevergrad", "cma", "ax", "smac-rf", "smac-bb", "vizier")
+
+
 @pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("method", ["optuna-tpe", "optuna-nsga2", "tpe", "random", "nevergrad", "cma", "ax"])
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", ["tree", "gramacy", "zdt1-8"])
 def test_methods_propose_members_of_the_space(method: str, name: str) -> None:
     try:

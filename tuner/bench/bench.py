@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
+from tuner.bench.blocks import write_block
 from tuner.bench.methods import own_names, parse_method, peer_names
 from tuner.bench.results import Results
 from tuner.bench.runner import Conditions, execute, planned, progress
@@ -32,6 +33,7 @@ class Request:
         conditions: Under which runs are made.
         format: Of the report.
         detail: Also report every problem.
+        write: A document whose block takes the report in Markdown.
         quiet: No progress.
     """
 
@@ -43,6 +45,7 @@ class Request:
     conditions: Conditions = field(default_factory=Conditions)
     format: Format = "table"
     detail: bool = False
+    write: Path | None = None
     quiet: bool = False
 
 
@@ -63,7 +66,7 @@ def compare(request: Request) -> str:
     if not problems or not methods or request.trials < 1 or request.seeds < 1:
         raise UsageError("a bench needs at least one problem, method, trial and seed; see tuner bench --list")
     for method in methods:
-        parse_method(method)
+        parse_method(method, elsewhere=request.conditions.pythons)
     results = Results(request.out)
     runs = planned([p.name for p in problems], methods, request.seeds, request.trials)
     done = sum(run in results for run in runs)
@@ -80,6 +83,11 @@ def compare(request: Request) -> str:
     ]
     by_name = {problem.name: problem for problem in problems}
     content = document(lines, by_name, Baselines(request.out), checkpoints(request.trials), methods)
+    if request.write is not None:
+        asked = f"--problems {request.problems} --methods {request.methods}"
+        command = f"`tuner bench {asked} --trials {request.trials} --seeds {request.seeds}`"
+        report = render(content, "md", detail=request.detail)
+        write_block(request.write, "tuner bench", f"{command}\n\n{report}")
     return render(content, request.format, detail=request.detail)
 
 
@@ -89,19 +97,25 @@ def listed(problems: str, format: Format) -> str:
     return listing(select(words(problems)), [*own_names(), *peer_names()], format)
 
 
-def timed(methods: str, sizes: str, format: Format) -> str:
-    """Seconds a suggestion of each method after so many trials, on one thread."""
+def timed(
+    methods: str, sizes: str, format: Format, *, conditions: Conditions | None = None, write: Path | None = None
+) -> str:
+    """Seconds a suggestion of each method after so many trials, on one thread; `write` as in `Request`."""
     from tuner.bench.timing import table
 
     _check_format(format)
     names = words(methods)
+    under = conditions or Conditions()
     for name in names:
-        parse_method(name)
+        parse_method(name, elsewhere=under.pythons)
     if not all(word.isdecimal() and int(word) > 0 for word in words(sizes)):
         raise UsageError(f"sizes must be whole numbers above 0, separated by commas, but got {sizes!r}")
     numbers = [int(word) for word in words(sizes)]
     seconds: dict[str, dict[int, float | str]] = {name: {} for name in names}
-    for method, n, value in table(names, numbers):
+    for method, n, value in table(names, numbers, under):
         print(f"{method}, {n} past trials: {value if isinstance(value, str) else f'{value:.3g} s'}", file=sys.stderr)
         seconds[method][n] = value
+    if write is not None:
+        command = f"`tuner bench --timing --methods {methods} --sizes {sizes}`"
+        write_block(write, "tuner bench --timing", f"{command}\n\n{timing_table(seconds, numbers, 'md')}")
     return timing_table(seconds, numbers, format)

@@ -29,15 +29,25 @@ class Evaluations:
                 except (json.JSONDecodeError, KeyError, TypeError):
                     continue
 
-    def values(self, config: Config) -> Mapping[str, float]:
-        """The metrics of a configuration, without noise."""
+    def values(self, config: Config, level: float | None = None) -> Mapping[str, float]:
+        """The metrics of a configuration, without noise; with `level` what a trial reports at so much fidelity.
+
+        What a costly problem reports at full fidelity is the truth.
+        """
+        fidelity = self._problem.fidelity
+        if self._file is not None and fidelity is not None and level == fidelity.max:
+            level = None
         if self._file is None:
-            return self._problem.evaluate(config)
+            return self._evaluate(config, level)
         key = self._problem.space.digest()[:16] + self._problem.space.key(config).hex()
+        key += "" if level is None else f"@{level:g}"
         if key not in self._known:
-            self._known[key] = dict(self._problem.evaluate(config))
+            self._known[key] = dict(self._evaluate(config, level))
             self._append({"key": key, "values": self._known[key]})
         return self._known[key]
+
+    def _evaluate(self, config: Config, level: float | None) -> Mapping[str, float]:
+        return self._problem.evaluate(config) if level is None else self._problem.at(config, level)
 
     def _append(self, entry: Mapping[str, object]) -> None:
         assert self._file is not None

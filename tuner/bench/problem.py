@@ -19,10 +19,30 @@ from tuner.parameters import Float
 from tuner.space import SearchSpace
 from tuner.trial import Config, Metric
 
-Class = Literal["continuous", "mixed", "conditional", "combinatorial", "constrained", "several", "noisy"]
+Class = Literal[
+    "continuous", "mixed", "conditional", "combinatorial", "constrained", "several", "noisy", "multi-fidelity"
+]
 Split = Literal["dev", "held-out"]
 CLASSES: tuple[Class, ...] = get_args(Class)
 Values = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Fidelity:
+    """What a trial may have less of: its cost is its share of `max`.
+
+    Attributes:
+        parameter: Its name.
+        min: The least that means anything.
+        max: What counts.
+        continues: Whether a configuration that was tried at less costs only the difference, as training does that goes
+            on from a checkpoint.
+    """
+
+    parameter: str
+    min: float
+    max: float
+    continues: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +64,9 @@ class BenchProblem:
         floor: What a run without a feasible trial counts as, in the metric's own units.
         costly: Whether evaluations are worth keeping on disk.
         trials: The budget that it was made for.
+        fidelity: What a trial may have less of; None when it may not.
+        partial: With a fidelity, what a trial reports at so much of it. At `max` this is `evaluate`, but for problems
+            whose reports are noisy by nature.
     """
 
     name: str
@@ -60,6 +83,8 @@ class BenchProblem:
     floor: float | None = None
     costly: bool = False
     trials: int = 60
+    fidelity: Fidelity | None = None
+    partial: Callable[[Config, float], Values] | None = None
 
     @property
     def goals(self) -> tuple[Metric, ...]:
@@ -79,6 +104,10 @@ class BenchProblem:
         rng = np.random.default_rng([digest, seed, trial])
         goals = {metric.name for metric in self.goals}
         return {name: v + self.noise * rng.standard_normal() * (name in goals) for name, v in values.items()}
+
+    def at(self, config: Config, level: float) -> Values:
+        """What a trial of a configuration reports at so much of the fidelity."""
+        return self.evaluate(config) if self.partial is None else self.partial(config, level)
 
     def feasible(self, values: Values) -> bool:
         """Whether every bound holds."""

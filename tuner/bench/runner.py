@@ -5,25 +5,18 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tuner.bench.interpreters import launch
 from tuner.bench.results import Results
 from tuner.bench.worker import Run
 
-_THREADS = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
 _GRACE_S = 30.0
 _POLL_S = 0.05
 
@@ -37,22 +30,19 @@ class Conditions:
         limit_s: Wall-clock limit of one run; it is killed half a minute later.
         trial_s: What a trial is said to have taken.
         threads: Threads of each process.
+        pythons: Peer -> the interpreter that runs it, where it is not this one.
     """
 
     jobs: int = 1
     limit_s: float = 1800.0
     trial_s: float = 60.0
     threads: int = 1
+    pythons: Mapping[str, str] = field(default_factory=dict)
 
 
 def planned(problems: Sequence[str], methods: Sequence[str], seeds: int, trials: int) -> list[Run]:
     """Every run, seed by seed, so that an interrupted bench has all methods on all problems for its first seeds."""
     return [Run(p, m, seed, trials) for seed in range(seeds) for p in problems for m in methods]
-
-
-def thread_caps(threads: int) -> dict[str, str]:
-    """The environment variables that keep numerical libraries to so many threads."""
-    return dict.fromkeys(_THREADS, str(threads))
 
 
 class _Process:
@@ -72,10 +62,9 @@ class _Process:
             "limit_s": conditions.limit_s,
             "answer": name,
         }
-        environment = {**os.environ, **thread_caps(conditions.threads)}
-        command = [sys.executable, "-m", "tuner.bench.worker", json.dumps(spec)]
+        command, environment = launch(run.method, "tuner.bench.worker", conditions.pythons, folder, conditions.threads)
         self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, env=environment
+            [*command, json.dumps(spec)], stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, env=environment
         )
 
     def line(self) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tuner.bench.cache import Evaluations
 from tuner.bench.problem import BenchProblem
-from tuner.bench.worker import at_end
+from tuner.bench.record import Record
 
 BASELINE_SEEDS = 25
 COSTLY_SEEDS = 9
@@ -62,10 +62,10 @@ def random_median(problem: BenchProblem, trials: int, seeds: int, cache: Path | 
     evaluations = Evaluations(problem, cache)
     merits = []
     for seed in range(seeds):
-        configs = problem.space.sample(trials, np.random.default_rng([20260, seed]))
-        true = [dict(evaluations.values(config)) for config in configs]
-        observed = [problem.observe(values, 1_000_000 + seed, i) for i, values in enumerate(true)]
-        merits.append(at_end(problem, true, observed, None))
+        record = Record(problem, evaluations, 1_000_000 + seed)
+        for config in problem.space.sample(trials, np.random.default_rng([20260, seed])):
+            record.run(config)
+        merits.append(record.merit(trials))
     return float(np.median(merits))
 
 

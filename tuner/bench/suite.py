@@ -7,10 +7,19 @@ import functools
 from collections.abc import Mapping, Sequence
 
 from tuner.bench.problem import CLASSES, BenchProblem
-from tuner.bench.problems import combinatorial, conditional, constrained, continuous, mixed, noisy, several
+from tuner.bench.problems import (
+    combinatorial,
+    conditional,
+    constrained,
+    continuous,
+    mixed,
+    multi_fidelity,
+    noisy,
+    several,
+)
 from tuner.errors import UnknownNameError
 
-_MODULES = (continuous, mixed, conditional, combinatorial, constrained, several, noisy)
+_MODULES = (continuous, mixed, conditional, combinatorial, constrained, several, noisy, multi_fidelity)
 
 
 @functools.cache

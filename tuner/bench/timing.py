@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
+from tuner.bench.interpreters import launch
 from tuner.bench.methods import open_session
-from tuner.bench.runner import thread_caps
+from tuner.bench.runner import Conditions
 from tuner.bench.suite import suite
 
 PROBLEM = "levy-10"
@@ -37,22 +39,26 @@ def measure(method: str, n: int, asks: int = ASKS) -> float:
 
 
 def table(
-    methods: Sequence[str], sizes: Sequence[int], *, threads: int = 1, limit_s: float = 600.0
+    methods: Sequence[str], sizes: Sequence[int], conditions: Conditions
 ) -> Iterator[tuple[str, int, float | str]]:
     """(method, past trials, seconds or what went wrong), one process a cell, one after the other."""
-    for n in sizes:
-        for method in methods:
-            command = [sys.executable, "-m", "tuner.bench.timing", method, str(n), str(ASKS)]
-            environment = {**os.environ, **thread_caps(threads)}
-            try:
-                run = subprocess.run(command, capture_output=True, text=True, timeout=limit_s, env=environment)
-            except subprocess.TimeoutExpired:
-                yield method, n, f"over {limit_s:g} s"
-                continue
-            if run.returncode:
-                yield method, n, (run.stderr.strip().splitlines() or ["failed"])[-1][:60]
-            else:
-                yield method, n, float(json.loads(run.stdout.strip().splitlines()[-1]))
+    with tempfile.TemporaryDirectory(prefix="tuner-bench-") as folder:
+        for n in sizes:
+            for method in methods:
+                yield method, n, _cell(method, n, conditions, Path(folder))
+
+
+def _cell(method: str, n: int, conditions: Conditions, folder: Path) -> float | str:
+    command, environment = launch(method, "tuner.bench.timing", conditions.pythons, folder, conditions.threads)
+    command += [method, str(n), str(ASKS)]
+    limit_s = conditions.limit_s
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, timeout=limit_s, env=environment, check=False)
+    except subprocess.TimeoutExpired:
+        return f"over {limit_s:g} s"
+    if run.returncode:
+        return (run.stderr.strip().splitlines() or ["failed"])[-1][:60]
+    return float(json.loads(run.stdout.strip().splitlines()[-1]))
 
 
 if __name__ == "__main__":

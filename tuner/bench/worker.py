@@ -18,6 +18,7 @@ from typing import Any
 from tuner.bench.cache import Evaluations
 from tuner.bench.methods import method_version, open_session
 from tuner.bench.problem import BenchProblem
+from tuner.bench.record import Record, enough
 from tuner.bench.suite import suite
 
 CHECKPOINTS = (20, 60, 200)
@@ -31,7 +32,7 @@ class Run:
         problem: Its name.
         method: As `parse_method` takes it.
         seed: Of the method and of the noise.
-        trials: How many.
+        trials: How many; with a fidelity, what so many full ones cost.
     """
 
     problem: str
@@ -64,15 +65,13 @@ def play(
         limit_s: Wall-clock limit, looked at before each trial.
         wanted: Whether anybody still waits for the answer, asked before each trial.
     """
-    evaluations = Evaluations(problem, cache)
+    record = Record(problem, Evaluations(problem, cache), run.seed)
     started = time.monotonic()
     session = open_session(run.method, problem, run.trials, run.seed, trial_s)
-    true: list[dict[str, float]] = []
-    observed: list[dict[str, float]] = []
     seconds: list[float] = []
     at: dict[str, float] = {}
     marks, status = checkpoints(run.trials), "done"
-    for number in range(run.trials):
+    while not enough(record.spent, run.trials):
         if time.monotonic() - started > limit_s or not wanted():
             status = "timeout"
             break
@@ -80,13 +79,12 @@ def play(
         config = session.ask()
         seconds.append(round(time.perf_counter() - begun, 6))
         if config is None:
-            at |= {str(mark): at_end(problem, true, observed, session.recommend()) for mark in marks if mark > number}
+            at |= {str(mark): record.merit(mark, session.recommend()) for mark in marks if str(mark) not in at}
             break
-        true.append(dict(evaluations.values(config)))
-        observed.append(problem.observe(true[-1], run.seed, number))
-        session.tell(config, observed[-1])
-        if number + 1 in marks:
-            at[str(number + 1)] = at_end(problem, true, observed, session.recommend())
+        session.tell(config, record.run(config, session.fidelity))
+        for mark in marks:
+            if str(mark) not in at and enough(record.spent, mark):
+                at[str(mark)] = record.merit(mark, session.recommend())
     return {
         **asdict(run),
         "status": status,
@@ -95,11 +93,6 @@ def play(
         "seconds": round(time.monotonic() - started, 3),
         "version": method_version(run.method),
     }
-
-
-def at_end(problem: BenchProblem, true: list[Any], observed: list[Any], chosen: int | None) -> float:
-    """The merit; a recommendation counts only where noise makes the best observed one doubtful."""
-    return problem.merit(true, observed, chosen if problem.noise else None)
 
 
 def main(text: str) -> None:

@@ -44,9 +44,9 @@ def branin(z: Array) -> float:
     return bowl + 10 * (1 - 1 / (8 * math.pi)) * math.cos(a) + 10
 
 
-def hartmann6(z: Array) -> float:
-    """Least -3.322368 at `HARTMANN6` in [0, 1]^6."""
-    return float(-_ALPHA @ np.exp(-(_A6 * (z[:6] - _P6) ** 2).sum(axis=1)))
+def hartmann6(z: Array, lower: float = 0.0) -> float:
+    """Least -3.322368 at `HARTMANN6` in [0, 1]^6; with `lower`, every weight is less by so much."""
+    return float(-(_ALPHA - lower) @ np.exp(-(_A6 * (z[:6] - _P6) ** 2).sum(axis=1)))
 
 
 def ackley(z: Array) -> float:

@@ -1,0 +1,80 @@
+"""Vizier's default algorithm, GP-UCB-PE, by its designer in this process.
+
+One metric a goal, minimised. The designer takes flat spaces only, so every axis is always there; constraints go in as a
+penalised loss. Its own default of one seed trial, the centre, stands.
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from tuner.bench.flat import Axis, all_axes, assemble, spread
+from tuner.bench.methods import Session
+from tuner.bench.peers.terms import penalised_goals
+from tuner.bench.problem import BenchProblem
+from tuner.trial import Config
+
+
+class VizierSession(Session):
+    """GP-UCB-PE (Song et al. 2024, the algorithm that Vizier calls DEFAULT)."""
+
+    def __init__(self, problem: BenchProblem, n_trials: int, seed: int) -> None:
+        warnings.simplefilter("ignore")
+        self._vz: Any = importlib.import_module("vizier.pyvizier")
+        self._vza: Any = importlib.import_module("vizier.algorithms")
+        jax: Any = importlib.import_module("jax")
+        designers: Any = importlib.import_module("vizier.algorithms.designers")
+        self._problem = problem
+        statement = self._vz.ProblemStatement()
+        for axis in all_axes(problem.space):
+            self._declare(statement.search_space.root, axis)
+        goal = self._vz.ObjectiveMetricGoal.MINIMIZE
+        for i in range(len(problem.goals)):
+            statement.metric_information.append(self._vz.MetricInformation(name=f"loss{i}", goal=goal))
+        self._designer = designers.VizierGPUCBPEBandit(statement, rng=jax.random.PRNGKey(seed))
+        self._trial: Any = None
+        self._number = 0
+
+    def _declare(self, root: Any, axis: Axis) -> None:
+        scale = self._vz.ScaleType.LOG if axis.log else self._vz.ScaleType.LINEAR
+        if axis.kind == "choice":
+            root.add_categorical_param(axis.name, [str(i) for i in range(len(axis.values))])
+        elif axis.kind == "integer":
+            root.add_int_param(axis.name, int(axis.low), int(axis.high), scale_type=scale)
+        else:
+            root.add_float_param(axis.name, axis.low, axis.high, scale_type=scale)
+
+    def ask(self) -> Config:
+        """The designer's next suggestion."""
+        (suggestion,) = self._designer.suggest(1)
+        self._number += 1
+        self._trial = suggestion.to_trial(self._number)
+        values = self._trial.parameters.as_dict()
+
+        def pick(axis: Axis) -> Any:
+            value = values[axis.name]
+            return axis.values[int(value)] if axis.kind == "choice" else value
+
+        return assemble(self._problem.space, pick)
+
+    def tell(self, config: Config, metrics: Mapping[str, float]) -> None:
+        """Its losses."""
+        self._complete(self._trial, metrics)
+
+    def add(self, config: Config, metrics: Mapping[str, float]) -> None:
+        """A trial that it did not suggest; what is inactive stands at its lower end."""
+        values = spread(self._problem.space, config)
+        plain: dict[str, Any] = {}
+        for axis in all_axes(self._problem.space):
+            value = values.get(axis.name, axis.values[0] if axis.values else axis.low)
+            plain[axis.name] = str(axis.values.index(value)) if axis.kind == "choice" else value
+        self._number += 1
+        self._complete(self._vz.Trial(id=self._number, parameters=plain), metrics)
+
+    def _complete(self, trial: Any, metrics: Mapping[str, float]) -> None:
+        told = {f"loss{i}": loss for i, loss in enumerate(penalised_goals(self._problem, metrics))}
+        trial.complete(self._vz.Measurement(metrics=told))
+        self._designer.update(self._vza.CompletedTrials([trial]), self._vza.ActiveTrials())
