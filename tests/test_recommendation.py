@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import tuner
-from tuner.recommendation import is_noisy, known
+from tuner.recommendation import is_noisy, known, write_down
 from tuner.reporting.texts import best_text
 from tuner.study import Study
 
@@ -135,3 +135,20 @@ def test_finalists_that_were_measured_again_stay_the_authority(tmp_path: Path) -
         assert found.metrics["gain"].mean == mean
         assert found.metrics["gain"].high - mean == pytest.approx(1.96 * sd / 2, rel=1e-4)
         assert "by 4 fresh measurements" in best_text(study, "table")
+
+
+def test_a_recommendation_is_written_once_and_forgotten_when_a_trial_is_retried() -> None:
+    with Study.create({**LINE, "repeats": {"n": 2}, "search": "random"}) as study:
+        for k in range(8):
+            proposal = study.ask()
+            if k == 3:
+                study.fail(proposal.trial, "crash")
+            else:
+                study.tell(proposal.trial, {"gain": truth(proposal.config["x"]) + 0.01 * (-1) ** k})
+        for _ in range(2):
+            write_down(study)
+        assert [event["kind"] for event in study.events()] == ["recommended"]
+        assert known(study) == study.recommendation() is not None
+        study.retry([3])
+        study.tell(study.ask().trial, {"gain": 0.0})
+        assert known(study) is None
