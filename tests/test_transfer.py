@@ -38,22 +38,10 @@ def test_a_contradicting_source_counts_for_nothing_beside_one_that_agrees() -> N
 
 
 def test_an_irrelevant_source_is_mostly_ignored() -> None:
-    """Normal errors: t exceeds 1 with probability 0.17 at 13 degrees; of 300, over 0.24 once in a thousand times."""
+    """Normal errors: t exceeds 2 with probability 0.033 at 13 degrees; of 300, over 0.07 once in a thousand times."""
     found = torch.stack([weights(normal(15, 1, seed=2 * k), normal(15, seed=2 * k + 1)) for k in range(300)])
-    assert float((found > 0).double().mean()) < 0.24
-    assert float(found.mean()) < 0.06  # E[w (1 - 1/t^2)+] is 0.13 standard errors, which are 0.27 each
-
-
-def test_weights_are_generalised_least_squares_when_the_covariance_is_known() -> None:
-    m, e, root = normal(40, seed=1), normal(40, seed=2), torch.tril(normal(40, 40, seed=3)) / 6
-    K = root @ root.T + 0.05 * torch.eye(40, dtype=torch.float64)
-    y = 4 * m + 2 + 0.01 * torch.linalg.cholesky(K) @ e
-    design = torch.stack([torch.ones_like(m), m], dim=1)
-    inverse = torch.linalg.inv(K)
-    closed = torch.linalg.solve(design.T @ inverse @ design, design.T @ inverse @ y)
-    w = weights(m[:, None], y, covariance=K)
-    assert float(w) == pytest.approx(float(closed[1]), rel=1e-3)
-    assert float(w) == pytest.approx(4, rel=1e-2)
+    assert float((found > 0).double().mean()) < 0.07
+    assert float(found.mean()) < 0.02  # E[w (1 - 4/t^2)+] is below 0.02 standard errors, which are 0.27 each
 
 
 @pytest.mark.parametrize(
