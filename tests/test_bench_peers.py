@@ -214,7 +214,7 @@ def test_vizier_by_a_fake(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
             "Measurement": statement,
         },
         "vizier.algorithms": {"CompletedTrials": list, "ActiveTrials": list},
-        "vizier.algorithms.designers": {"VizierGPUCBPEBandit": FakeDesigner},
+        "vizier._src.algorithms.designers.gp_ucb_pe": {"VizierGPUCBPEBandit": FakeDesigner},
         "jax": {"random": statement(PRNGKey=lambda seed: seed)},
     }
     installed("vizier", modules, monkeypatch)

@@ -109,3 +109,9 @@ def spread(space: SearchSpace, config: Mapping[str, Any]) -> dict[str, Any]:
             ordered = isinstance(parameter, Choice) and parameter.ordered
             values[own[0].name] = list(parameter.values).index(value) if ordered else value  # type: ignore[attr-defined]
     return values
+
+
+def filled(space: SearchSpace, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Axis name -> value of a configuration for every axis; what is inactive stands at its first value or lower end."""
+    values = spread(space, config)
+    return {a.name: values.get(a.name, a.values[0] if a.values else a.low) for a in all_axes(space)}

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from tuner.bench.flat import Axis, all_axes, assemble, spread
+from tuner.bench.flat import Axis, all_axes, assemble, filled
 from tuner.bench.methods import Session
 from tuner.bench.peers.terms import losses, margins
 from tuner.bench.problem import BenchProblem
@@ -57,11 +57,10 @@ class AxSession(Session):
         self._client.complete_trial(trial_index=self._trial, raw_data=self._data(metrics))
 
     def add(self, config: Config, metrics: Mapping[str, float]) -> None:
-        """A trial that it did not generate."""
-        values = spread(self._problem.space, config)
-        plain = {a.name: values[a.name] for a in all_axes(self._problem.space)}
-        labels = {a.name: str(plain[a.name]) for a in all_axes(self._problem.space) if a.kind == "choice"}
-        named = {name.replace(".", "__"): value for name, value in (plain | labels).items()}
+        """A trial that it did not generate; what is inactive stands at its lower end."""
+        values = filled(self._problem.space, config)
+        labels = {a.name: str(values[a.name]) for a in all_axes(self._problem.space) if a.kind == "choice"}
+        named = {name.replace(".", "__"): value for name, value in (values | labels).items()}
         trial = self._client.attach_trial(parameters=named)
         self._client.complete_trial(trial_index=trial, raw_data=self._data(metrics))
 

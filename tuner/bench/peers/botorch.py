@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tuner.bench.flat import Axis, all_axes, assemble, spread
+from tuner.bench.flat import Axis, all_axes, assemble, filled
 from tuner.bench.methods import Session
 from tuner.bench.peers.terms import losses, margins
 from tuner.bench.problem import BenchProblem
@@ -82,8 +82,8 @@ class BoTorchSession(Session):
 
     def add(self, config: Config, metrics: Mapping[str, float]) -> None:
         """A trial that it did not suggest; what is inactive stands at its lower end."""
-        values = spread(self._problem.space, config)
-        self._asked = [position(a, values[a.name]) if a.name in values else 0.0 for a in self._axes]
+        values = filled(self._problem.space, config)
+        self._asked = [position(axis, values[axis.name]) for axis in self._axes]
         self.tell(config, metrics)
 
     def _best(self) -> list[float]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tuner.bench.flat import Axis, all_axes, assemble, spread
+from tuner.bench.flat import Axis, all_axes, assemble, filled
 from tuner.bench.methods import Session
 from tuner.bench.peers.terms import losses, margins
 from tuner.bench.problem import BenchProblem
@@ -71,11 +71,8 @@ class HeboSession(Session):
 
     def add(self, config: Config, metrics: Mapping[str, float]) -> None:
         """A trial that it did not suggest; what is inactive stands at its lower end."""
-        values = spread(self._problem.space, config)
-        row: dict[str, Any] = {}
-        for axis in self._axes:
-            value = values.get(axis.name, axis.values[0] if axis.values else axis.low)
-            row[axis.name] = axis.values.index(value) if axis.kind == "choice" else value
+        values = filled(self._problem.space, config)
+        row = {a.name: a.values.index(values[a.name]) if a.values else values[a.name] for a in self._axes}
         self._optimizer.observe(self._pd.DataFrame([row]), self._outcome(metrics))
 
     def _outcome(self, metrics: Mapping[str, float]) -> Any:

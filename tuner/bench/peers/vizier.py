@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from tuner.bench.flat import Axis, all_axes, assemble, spread
+from tuner.bench.flat import Axis, all_axes, assemble, filled
 from tuner.bench.methods import Session
 from tuner.bench.peers.terms import penalised_goals
 from tuner.bench.problem import BenchProblem
@@ -26,7 +26,8 @@ class VizierSession(Session):
         self._vz: Any = importlib.import_module("vizier.pyvizier")
         self._vza: Any = importlib.import_module("vizier.algorithms")
         jax: Any = importlib.import_module("jax")
-        designers: Any = importlib.import_module("vizier.algorithms.designers")
+        # where its service imports it from: the public package of designers wants every extra of every designer
+        designers: Any = importlib.import_module("vizier._src.algorithms.designers.gp_ucb_pe")
         self._problem = problem
         statement = self._vz.ProblemStatement()
         for axis in all_axes(problem.space):
@@ -66,13 +67,10 @@ class VizierSession(Session):
 
     def add(self, config: Config, metrics: Mapping[str, float]) -> None:
         """A trial that it did not suggest; what is inactive stands at its lower end."""
-        values = spread(self._problem.space, config)
-        plain: dict[str, Any] = {}
-        for axis in all_axes(self._problem.space):
-            value = values.get(axis.name, axis.values[0] if axis.values else axis.low)
-            plain[axis.name] = str(axis.values.index(value)) if axis.kind == "choice" else value
+        values = filled(self._problem.space, config)
+        labels = {a.name: str(a.values.index(values[a.name])) for a in all_axes(self._problem.space) if a.values}
         self._number += 1
-        self._complete(self._vz.Trial(id=self._number, parameters=plain), metrics)
+        self._complete(self._vz.Trial(id=self._number, parameters=values | labels), metrics)
 
     def _complete(self, trial: Any, metrics: Mapping[str, float]) -> None:
         told = {f"loss{i}": loss for i, loss in enumerate(penalised_goals(self._problem, metrics))}
