@@ -28,6 +28,7 @@ from tuner.parameters import Choice, Float
 from tuner.problem import Problem
 from tuner.space import SearchSpace
 from tuner.strategies.auto import gp_seconds
+from tuner.strategies.bayesian import engine
 from tuner.strategies.bayesian.candidates import Candidates
 from tuner.strategies.bayesian.gp import Options, initial_trials
 from tuner.strategies.bayesian.observations import observe
@@ -432,7 +433,7 @@ def test_a_model_that_breaks_gives_way_to_the_design_and_says_why(monkeypatch: p
     lab = Lab(make_problem(numeric()))
     strategy = build("gp", lab.problem)
     lab.run(strategy, 6)
-    monkeypatch.setattr(gp_model, "condition", broken)
+    monkeypatch.setattr(engine, "condition", broken)
     (proposal,) = lab.ask(strategy)
     assert proposal.provenance.engine == "sobol"
     assert "RuntimeError: singular" in proposal.provenance.reason

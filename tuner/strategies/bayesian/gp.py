@@ -17,23 +17,15 @@ import numpy as np
 
 from tuner.errors import TunerError
 from tuner.history import COMPLETED, History
-from tuner.strategies.bayesian.observations import Observations, observe
 from tuner.strategies.fresh import Fresh
 from tuner.strategies.sobol import SobolSequence
-from tuner.trial import Config, Proposal, Provenance
+from tuner.trial import Proposal, Provenance
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from tuner.gp.acquisition import Improvement
-    from tuner.gp.model import Surrogate
     from tuner.problem import Problem
-    from tuner.strategies.bayesian.learned import Learned
-    from tuner.strategies.bayesian.table import Tables
+    from tuner.strategies.bayesian.engine import Engine
 
 _MAX_INITIAL = 10
-_INCUMBENTS = 4
-_MIN_SAMPLES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +69,11 @@ def initial_trials(problem: Problem, options: Options) -> int:
     return min(problem.space.encoding.dim + 1, _MAX_INITIAL, share)
 
 
-def _counts_seconds(problem: Problem, options: Options) -> bool:
+def counts_seconds(problem: Problem, declared: bool | None) -> bool:
+    """Whether improvement counts per second: as declared, otherwise if time is what runs out."""
     budget = problem.budget
     by_time = budget is not None and budget.time is not None and budget.trials is None
-    return by_time if options.per_second is None else options.per_second
+    return by_time if declared is None else declared
 
 
 class GpSearch:
@@ -93,7 +86,7 @@ class GpSearch:
         self._initial = initial_trials(problem, options)
         self._sequence = SobolSequence(problem.space, problem.seed & 0x7FFFFFFF)
         self._has_priors = any(parameter.prior is not None for parameter in problem.space.parameters)
-        self._models: _Models | None = None
+        self._engine: Engine | None = None
 
     def suggest(self, history: History, n: int, rng: np.random.Generator) -> list[Proposal]:
         """Return `n` proposals that are good to try together; fewer when the space is exhausted."""
@@ -130,102 +123,23 @@ class GpSearch:
         return [Proposal(config=config, provenance=provenance) for config in fresh.configs[before:]]
 
     def _by_model(self, history: History, fresh: Fresh, n: int, rng: np.random.Generator) -> list[Proposal]:
-        from tuner.gp.optimize import one_thread
+        from tuner.strategies.bayesian.engine import Engine, Settings
 
-        if self._models is None:
-            self._models = _Models(self._problem, self._options)
-        with one_thread():
-            return self._models.propose(history, fresh, n, rng, since=self._initial)
-
-
-class _Models:
-    """What the suggestions by model share; apart, because it needs torch."""
-
-    def __init__(self, problem: Problem, options: Options) -> None:
-        from tuner.gp.covariance import Layout
-        from tuner.strategies.bayesian.learned import Learned
-        from tuner.strategies.bayesian.table import Tables
-
-        self._problem = problem
-        self._space = problem.space
-        self._options = options
-        self._layout = Layout(problem.space, options.kernels)
-        self._tables: Tables = Tables(problem, self._layout, per_second=_counts_seconds(problem, options))
-        self._learned: Learned = Learned(self._tables, self._layout.covariance)
-
-    def propose(
-        self, history: History, fresh: Fresh, n: int, rng: np.random.Generator, *, since: int
-    ) -> list[Proposal]:
-        """Up to `n` proposals, each made as if those before it were running.
-
-        Args:
-            history: At least two trials of it have completed.
-            fresh: Takes the configurations.
-            n: How many.
-            rng: For candidates and samples.
-            since: The number of trials before the first model.
-        """
-        import torch
-
-        from tuner.gp.acquisition import MAX_VOLUME_OBJECTIVES, make_acquisition
-        from tuner.gp.model import condition
-        from tuner.strategies.bayesian.candidates import Candidates
-        from tuner.strategies.bayesian.tilts import prior_tilt, seconds_tilt, together
-
-        options, layout = self._options, self._layout
-        seed = int(rng.integers(2**31 - 1))
-        data = observe(history, max_rows=options.max_rows)
-        table = self._tables.table(data)
-        surrogate = condition(table.X, table.Y, self._learned.hyperparameters(history, table), table.outcomes)
-        goal = table.goal(self._problem, data, surrogate)
-        samples = options.mc_samples
-        if table.n_objectives == MAX_VOLUME_OBJECTIVES:
-            samples = max(samples // 4, _MIN_SAMPLES)
-        tilt = together(
-            prior_tilt(self._problem, layout, history.n - since + 1), seconds_tilt(surrogate, table.seconds)
-        )
-        pending = torch.from_numpy(np.array(layout.arrange(history.pending_X, history.pending_active)))
-        candidates = Candidates(layout, self._space, data.incumbents(_INCUMBENTS), options.raw_samples, rng)
-        proposals: list[Proposal] = []
-        for _ in range(n):
-            acquisition = make_acquisition(
-                surrogate,
-                goal,
-                table.X,
-                standing=torch.from_numpy(data.standing),
-                X_pending=pending,
-                seed=seed,
-                n_samples=samples,
-                tilt=tilt,
+        if self._engine is None:
+            options = self._options
+            self._engine = Engine(
+                self._problem,
+                Settings(
+                    restarts=options.restarts,
+                    raw_samples=options.raw_samples,
+                    mc_samples=options.mc_samples,
+                    maxiter=options.maxiter,
+                    max_rows=options.max_rows,
+                    kernels=options.kernels,
+                    per_second=counts_seconds(self._problem, options.per_second),
+                ),
             )
-            ranked = candidates.ranked(acquisition, restarts=options.restarts, maxiter=options.maxiter)
-            chosen = next(((value, config) for value, config in ranked if fresh.take(config)), None)
-            if chosen is None:
-                break
-            x, active = self._space.encoding.encode(chosen[1])
-            row = torch.from_numpy(layout.arrange(x[None], active[None]))
-            reason = _account(acquisition.name, data, surrogate)
-            proposals.append(self._proposal(chosen, acquisition, surrogate, row, reason))
-            pending = torch.cat([pending, row])
-        return proposals
-
-    def _proposal(
-        self, chosen: tuple[float, Config], acquisition: Improvement, surrogate: Surrogate, x: Tensor, reason: str
-    ) -> Proposal:
-        mean, sd = {}, {}
-        if acquisition.objectives:
-            means, sds = acquisition.predict(x)
-            for j, objective in enumerate(self._problem.objectives):
-                value = float(surrogate.loc[j] + surrogate.scale[j] * means[j])
-                mean[objective.name] = objective.sign * value
-                sd[objective.name] = float(surrogate.scale[j] * sds[j])
-        provenance = Provenance(engine="gp", acquisition=chosen[0], mean=mean, sd=sd, reason=reason)
-        return Proposal(config=chosen[1], provenance=provenance)
-
-
-def _account(name: str, data: Observations, surrogate: Surrogate) -> str:
-    failed = f", {data.failures} of them failed" if data.failures else ""
-    return "; ".join([f"{name} over {len(data.X)} trials{failed}", *surrogate.notes])
+        return self._engine.propose(history, fresh, n, rng, since=self._initial)
 
 
 def build(problem: Problem, options: Options) -> GpSearch:

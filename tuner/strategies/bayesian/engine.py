@@ -1,0 +1,137 @@
+"""Engine: proposals by model, for every strategy that has one.
+
+It learns, conditions, makes the acquisition function, and looks for the best candidates; what else a strategy does is
+its own affair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tuner.gp.acquisition import MAX_VOLUME_OBJECTIVES, Improvement, make_acquisition
+from tuner.gp.covariance import Layout
+from tuner.gp.model import Surrogate, condition
+from tuner.gp.optimize import one_thread
+from tuner.strategies.bayesian.candidates import Candidates
+from tuner.strategies.bayesian.learned import Learned
+from tuner.strategies.bayesian.observations import Observations, observe
+from tuner.strategies.bayesian.table import Tables
+from tuner.strategies.bayesian.tilts import prior_tilt, seconds_tilt, together
+from tuner.trial import Config, Proposal, Provenance
+
+if TYPE_CHECKING:
+    from tuner.history import History
+    from tuner.problem import Problem
+    from tuner.strategies.fresh import Fresh
+
+_INCUMBENTS = 4
+_MIN_SAMPLES = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How proposals are made; the fields are those of `tuner.strategies.bayesian.gp.Options`."""
+
+    restarts: int = 8
+    raw_samples: int = 512
+    mc_samples: int = 32
+    maxiter: int = 50
+    max_rows: int = 1000
+    kernels: Mapping[str, str] = field(default_factory=dict)
+    per_second: bool = False
+
+
+class Engine:
+    """See the module.
+
+    Args:
+        problem: What is searched.
+        settings: How.
+        name: The strategy's, for the provenance.
+    """
+
+    def __init__(self, problem: Problem, settings: Settings, *, name: str = "gp") -> None:
+        self._problem = problem
+        self._space = problem.space
+        self._settings = settings
+        self._name = name
+        self._layout = Layout(problem.space, settings.kernels)
+        self._tables = Tables(problem, self._layout, per_second=settings.per_second)
+        self._learned = Learned(self._tables, self._layout.covariance)
+
+    def propose(
+        self, history: History, fresh: Fresh, n: int, rng: np.random.Generator, *, since: int
+    ) -> list[Proposal]:
+        """Up to `n` proposals, each made as if those before it were running.
+
+        Args:
+            history: At least two trials of it have completed.
+            fresh: Takes the configurations.
+            n: How many.
+            rng: For candidates and samples.
+            since: The number of trials before the first model.
+        """
+        with one_thread():
+            return self._propose(history, fresh, n, rng, since)
+
+    def _propose(self, history: History, fresh: Fresh, n: int, rng: np.random.Generator, since: int) -> list[Proposal]:
+        settings, layout = self._settings, self._layout
+        seed = int(rng.integers(2**31 - 1))
+        data = observe(history, max_rows=settings.max_rows)
+        table = self._tables.table(data)
+        surrogate = condition(table.X, table.Y, self._learned.hyperparameters(history, table), table.outcomes)
+        goal = table.goal(self._problem, data, surrogate)
+        samples = settings.mc_samples
+        if table.n_objectives == MAX_VOLUME_OBJECTIVES:
+            samples = max(samples // 4, _MIN_SAMPLES)
+        tilt = together(
+            prior_tilt(self._problem, layout, history.n - since + 1), seconds_tilt(surrogate, table.seconds)
+        )
+        pending = torch.from_numpy(np.array(layout.arrange(history.pending_X, history.pending_active)))
+        candidates = Candidates(layout, self._space, data.incumbents(_INCUMBENTS), settings.raw_samples, rng)
+        proposals: list[Proposal] = []
+        for _ in range(n):
+            acquisition = make_acquisition(
+                surrogate,
+                goal,
+                table.X,
+                standing=torch.from_numpy(data.standing),
+                X_pending=pending,
+                seed=seed,
+                n_samples=samples,
+                tilt=tilt,
+            )
+            ranked = candidates.ranked(acquisition, restarts=settings.restarts, maxiter=settings.maxiter)
+            chosen = next(((value, config) for value, config in ranked if fresh.take(config)), None)
+            if chosen is None:
+                break
+            x, active = self._space.encoding.encode(chosen[1])
+            row = torch.from_numpy(layout.arrange(x[None], active[None]))
+            reason = _account(acquisition.name, data, surrogate)
+            proposals.append(self._proposal(chosen, acquisition, surrogate, row, reason))
+            pending = torch.cat([pending, row])
+        return proposals
+
+    def _proposal(
+        self, chosen: tuple[float, Config], acquisition: Improvement, surrogate: Surrogate, x: Tensor, reason: str
+    ) -> Proposal:
+        mean, sd = {}, {}
+        if acquisition.objectives:
+            means, sds = acquisition.predict(x)
+            for j, objective in enumerate(self._problem.objectives):
+                value = float(surrogate.loc[j] + surrogate.scale[j] * means[j])
+                mean[objective.name] = objective.sign * value
+                sd[objective.name] = float(surrogate.scale[j] * sds[j])
+        provenance = Provenance(engine=self._name, acquisition=chosen[0], mean=mean, sd=sd, reason=reason)
+        return Proposal(config=chosen[1], provenance=provenance)
+
+
+def _account(name: str, data: Observations, surrogate: Surrogate) -> str:
+    failed = f", {data.failures} of them failed" if data.failures else ""
+    return "; ".join([f"{name} over {len(data.X)} trials{failed}", *surrogate.notes])
