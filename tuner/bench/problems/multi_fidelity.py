@@ -1,6 +1,7 @@
 """Problems with a fidelity: less of it is cheaper, and says less.
 
-Closed forms whose low-fidelity version was published with them, sampled sums whose noise shrinks with the samples, and
+Closed forms whose low-fidelity version was published with them, of which Borehole and Park are best in a corner; others
+that drift with the fidelity, best inside; sampled sums whose noise shrinks with the samples, and
 training that can stop early or see fewer rows. A level's share z is 0 at the least fidelity and 1 at the most.
 """
 
@@ -83,6 +84,24 @@ def _closed(
         evaluate=lambda config: partial(config, LEVELS.max), partial=partial, fidelity=LEVELS, best=best,
         optima=(named(optimum),), source=source,
     )  # fmt: skip
+
+
+def drifting(function: f.Function, place: f.Array, drift: f.Array) -> Leveled:
+    """A function that is least at (1, ..., 1), least at `place` in full and at `place + drift` at z = 0."""
+
+    def inner(x: f.Array, z: float) -> float:
+        return function(1 + x - place - (1 - z) * drift)
+
+    return inner
+
+
+def _drifting(name: str, split: Split, function: f.Function, d: int, half: float, seed: int) -> BenchProblem:
+    """In [-half, half]^d, its least value inside; a twentieth of the width off at the least fidelity."""
+    rng = np.random.default_rng([20262, seed])
+    place = half * rng.uniform(-0.7, 0.7, d)
+    leveled = drifting(function, place, 0.1 * half * rng.choice([-1.0, 1.0], d))
+    source = "made here of functions of Surjanovic and Bingham"
+    return _closed(name, split, leveled, [(-half, half)] * d, list(place), source, least=0.0)
 
 
 def _counting_ones(name: str, split: Split, switches: int, chances: int) -> BenchProblem:
@@ -232,6 +251,8 @@ def problems() -> tuple[BenchProblem, ...]:
         _closed("borehole-levels", "dev", borehole, [*wells, (9855, 12045)],
                 [0.15, 100, 115600, 1110, 116, 700, 1120, 12045], XIONG),
         _closed("park-levels", "held-out", park, [(0.001, 1), *[(0.0, 1.0)] * 3], [1.0] * 4, XIONG),
+        _drifting("levy-8-levels", "dev", f.levy, 8, 10.0, 1),
+        _drifting("rosenbrock-6-levels", "held-out", f.rosenbrock, 6, 2.048, 2),
         _counting_ones("counting-ones-8-8", "dev", 8, 8),
         _counting_ones("counting-ones-4-12", "held-out", 4, 12),
         _real("network-epochs", "dev", _networks(), _network, Fidelity("epochs", 1, 27, continues=True), 0.04984),
