@@ -75,6 +75,6 @@ PEERS: Mapping[str, Peer] = {
     "smac-bb": _smac("BlackBoxFacade"),
     "smac-mf": _smac("MultiFidelityFacade", several=False),
     "hebo": Peer(package="HEBO", module="hebo", session="HeboSession"),
-    "vizier": Peer(package="google-vizier", module="vizier", session="VizierSession"),
+    "vizier": Peer(package="google-vizier", module="vizier", session="VizierSession", several=False),
     "pymoo-nsga2": Peer(package="pymoo", module="pymoo", session="PymooSession", several=None),
 }

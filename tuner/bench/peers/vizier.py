@@ -1,7 +1,7 @@
 """Vizier's default algorithm, GP-UCB-PE, by its designer in this process.
 
-One metric a goal, minimised. The designer takes flat spaces only, so every axis is always there; constraints go in as a
-penalised loss. Its own default of one seed trial, the centre, stands.
+The designer of 0.1.24 takes flat spaces, so every axis is always there, and exactly one metric: constraints go in as a
+penalised loss, and problems with several goals are refused. Its own default of one seed trial, the centre, stands.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from tuner.bench.flat import Axis, all_axes, assemble, filled
 from tuner.bench.methods import Session
-from tuner.bench.peers.terms import penalised_goals
+from tuner.bench.peers.terms import penalised
 from tuner.bench.problem import BenchProblem
 from tuner.trial import Config
 
@@ -33,8 +33,7 @@ class VizierSession(Session):
         for axis in all_axes(problem.space):
             self._declare(statement.search_space.root, axis)
         goal = self._vz.ObjectiveMetricGoal.MINIMIZE
-        for i in range(len(problem.goals)):
-            statement.metric_information.append(self._vz.MetricInformation(name=f"loss{i}", goal=goal))
+        statement.metric_information.append(self._vz.MetricInformation(name="loss", goal=goal))
         self._designer = designers.VizierGPUCBPEBandit(statement, rng=jax.random.PRNGKey(seed))
         self._trial: Any = None
         self._number = 0
@@ -62,7 +61,7 @@ class VizierSession(Session):
         return assemble(self._problem.space, pick)
 
     def tell(self, config: Config, metrics: Mapping[str, float]) -> None:
-        """Its losses."""
+        """Its loss."""
         self._complete(self._trial, metrics)
 
     def add(self, config: Config, metrics: Mapping[str, float]) -> None:
@@ -73,6 +72,5 @@ class VizierSession(Session):
         self._complete(self._vz.Trial(id=self._number, parameters=values | labels), metrics)
 
     def _complete(self, trial: Any, metrics: Mapping[str, float]) -> None:
-        told = {f"loss{i}": loss for i, loss in enumerate(penalised_goals(self._problem, metrics))}
-        trial.complete(self._vz.Measurement(metrics=told))
+        trial.complete(self._vz.Measurement(metrics={"loss": penalised(self._problem, metrics)}))
         self._designer.update(self._vza.CompletedTrials([trial]), self._vza.ActiveTrials())
