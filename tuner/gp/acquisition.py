@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 
 import torch
 from botorch.acquisition.analytic import _log_ei_helper
-from botorch.sampling.qmc import NormalQMCEngine
 from botorch.utils.multi_objective.box_decompositions.box_decomposition_list import BoxDecompositionList
 from botorch.utils.multi_objective.box_decompositions.non_dominated import FastNondominatedPartitioning
 from torch import Tensor
@@ -258,10 +257,10 @@ def _free_boxes(Z: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _normal(n: int, d: int, seed: int, like: Tensor) -> Tensor:
-    """Quasi-random standard normal draws, shape (n, d), where `like` is."""
-    drawn = NormalQMCEngine(d, seed=seed).draw(n, dtype=torch.float64)
-    assert drawn is not None  # it is None where a tensor to fill was given
-    return drawn.to(like.device)
+    """Standard normal draws in pairs of opposite sign, shape (n, d), where `like` is."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randn((n + 1) // 2, d, dtype=torch.float64, generator=generator)
+    return torch.cat([drawn, -drawn])[:n].to(like.device)
 
 
 def evaluate(acquisition: Function, X: Tensor, *, batch: int = 512) -> Tensor:

@@ -43,7 +43,8 @@ def left_out(surrogate: Surrogate) -> dict[int, tuple[Tensor, Tensor, Tensor]]:
     """
     found = {}
     for j, model in surrogate.models.items():
-        y = model.u - model.centre
+        prior = model.prior(model.X)
+        y = model.u - prior
         mean, sd = leave_one_out(model.L @ model.L.T, y)
-        found[j] = mean + model.centre, sd, model.u
+        found[j] = mean + prior, sd, model.u
     return found

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tuner import catalog
 from tuner.errors import UsageError
-from tuner.parameters import Permutation, Simplex
+from tuner.parameters import Permutation, Simplex, Vector
 
 if TYPE_CHECKING:
     from gpytorch.kernels import Kernel
@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-STRUCTURED: Mapping[type, str] = {Simplex: "simplex", Permutation: "permutation"}
+STRUCTURED: Mapping[type, str] = {Simplex: "simplex", Permutation: "permutation", Vector: "layered"}
 """Parameters of these kinds have a group of their own, under this covariance; columns of others join by their kind."""
+
+BY_KIND: Mapping[str, str] = {"categorical": "overlap", "ordinal": "ordered"}
+"""Columns of these kinds, of all parameters together, are under this covariance; others under matern."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ class Layout:
                 firsts += [columns[0]] if place == len(firsts) else []
             own = (kernels or {}).get(parameter.name) or STRUCTURED.get(type(parameter))
             for j in columns:
-                kind = "overlap" if self._columns[j].kind == "categorical" else "matern"
+                kind = BY_KIND.get(self._columns[j].kind, "matern")
                 found.setdefault((own or kind, place, parameter.name if own else ""), []).append(j)
         self._firsts = firsts
         self._conditions = {

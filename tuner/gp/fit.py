@@ -68,7 +68,14 @@ def noise_log_prior(noise: float, *, noisy: bool) -> tuple[float, float]:
 
 
 def fit(
-    X: Tensor, z: Tensor, covariance: Callable[[], Kernel], *, noisy: bool = False, maxiter: int = 60, starts: int = 2
+    X: Tensor,
+    z: Tensor,
+    covariance: Callable[[], Kernel],
+    *,
+    noisy: bool = False,
+    maxiter: int = 60,
+    starts: int = 2,
+    like: Fitted | None = None,
 ) -> Fitted:
     """Return the best of a few local maxima of the posterior density; never raises for numerical reasons.
 
@@ -79,9 +86,10 @@ def fit(
         noisy: Whether the outcomes are known to be noisy.
         maxiter: Steps of L-BFGS-B from each start.
         starts: The first is at the priors' modes; the next have lengthscales a factor 4 shorter, then longer.
+        like: A fit of similar outcomes with the same covariance: starts where it ended.
     """
     kernel = covariance()
-    packed = _Packed(kernel)
+    packed = _Packed(kernel, like)
     best: tuple[float, Array] | None = None
     for shift in (0.0, -math.log(4.0), math.log(4.0))[:starts]:
         start = packed.start(shift)
@@ -105,10 +113,12 @@ def fit(
 class _Packed:
     """The raw parameters of a covariance, and the logarithm of the noise, as one vector."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Kernel, like: Fitted | None = None) -> None:
         self.kernel = kernel
         self.parameters = list(kernel.parameters())
-        self._first = np.concatenate([p.detach().cpu().numpy().ravel() for p in self.parameters] or [np.empty(0)])
+        first = kernel if like is None else like.kernel
+        self._first = np.concatenate([p.detach().cpu().numpy().ravel() for p in first.parameters()] or [np.empty(0)])
+        self._noise = _FIRST_NOISE if like is None else like.noise
         self._long = np.zeros(len(self._first))
         self._bounds = []
         at = 0
@@ -125,7 +135,7 @@ class _Packed:
     def start(self, shift: float) -> Array:
         moved = self._first + shift * self._long
         low, high = np.array(self._bounds).reshape(-1, 2).T
-        return np.append(np.clip(moved, low, high), math.log(_FIRST_NOISE))
+        return np.append(np.clip(moved, low, high), math.log(self._noise))
 
     def set(self, v: Array) -> None:
         at = 0

@@ -23,6 +23,7 @@ from torch import Tensor
 from tuner import catalog
 from tuner.gp.fit import fit
 from tuner.gp.logarithmic import Logarithmic
+from tuner.gp.transfer import Mean
 from tuner.gp.transforms import Transform, bound_of, power_of, winsorise
 
 _SHORTEST_OF_LABELS = 0.25
@@ -53,16 +54,17 @@ class Hyperparameters:
 
 @dataclass(frozen=True, slots=True)
 class GaussianProcess:
-    """A process with a constant mean, conditioned on u (n,) at X (n, d).
+    """A process with a constant mean, or one known up to a constant, conditioned on u (n,) at X (n, d).
 
     Attributes:
         kernel: The covariance of the noise-free process, unit variance.
         noise: Variance of the noise, shape (n,).
         X: Inputs.
         u: Outcomes.
-        centre: The mean.
+        centre: The mean, or what is added to it.
         L: Cholesky factor of the covariance of the outcomes, noise included, shape (n, n).
-        weights: Shape (n,): the posterior mean at x is centre + k(x, X) weights.
+        weights: Shape (n,): the posterior mean at x is prior(x) + k(x, X) weights.
+        mean: The mean up to a constant, in u; None for zero.
     """
 
     kernel: Kernel
@@ -72,16 +74,22 @@ class GaussianProcess:
     centre: float
     L: Tensor
     weights: Tensor
+    mean: Mean | None = None
+
+    def prior(self, x: Tensor) -> Tensor:
+        """The mean before any observation, shape (b,), at x (b, d)."""
+        constant = x.new_full((len(x),), self.centre)
+        return constant if self.mean is None else constant + self.mean(x)
 
     def predict(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior mean and standard deviation of the noise-free process, shapes (b,), at x (b, d)."""
         with torch.no_grad():
             k = self.kernel.forward(x, self.X)
             w = torch.linalg.solve_triangular(self.L, k.T, upper=False)
-            return self.centre + k @ self.weights, (1.0 - w.square().sum(dim=0)).clamp_min(1e-12).sqrt()
+            return self.prior(x) + k @ self.weights, (1.0 - w.square().sum(dim=0)).clamp_min(1e-12).sqrt()
 
 
-def process(kernel: Kernel, noise: Tensor, X: Tensor, u: Tensor) -> GaussianProcess:
+def process(kernel: Kernel, noise: Tensor, X: Tensor, u: Tensor, mean: Mean | None = None) -> GaussianProcess:
     """Return a process conditioned on u (n,) at X (n, d), its constant mean estimated by generalised least squares.
 
     Args:
@@ -89,13 +97,15 @@ def process(kernel: Kernel, noise: Tensor, X: Tensor, u: Tensor) -> GaussianProc
         noise: Variances, shape (n,).
         X: Inputs.
         u: Outcomes.
+        mean: The mean up to a constant; None for zero.
     """
     with torch.no_grad():
+        r = u if mean is None else u - mean(X)
         K = kernel.forward(X, X).detach() + torch.diag(noise)
         L = cholesky(K)
-        solved = torch.cholesky_solve(torch.stack([u, torch.ones_like(u)], dim=1), L)
+        solved = torch.cholesky_solve(torch.stack([r, torch.ones_like(r)], dim=1), L)
         centre = float(solved[:, 0].sum() / solved[:, 1].sum())
-        return GaussianProcess(kernel, noise, X, u, centre, L, solved[:, 0] - centre * solved[:, 1])
+        return GaussianProcess(kernel, noise, X, u, centre, L, solved[:, 0] - centre * solved[:, 1], mean)
 
 
 def cholesky(K: Tensor) -> Tensor:
@@ -162,6 +172,7 @@ class Outcomes:
         bent: Those that may be modelled under a transform, where it explains them better.
         positive: Those that may be modelled by their logarithm, where that is more normal.
         noisy: Whether trials of the same configuration are known to differ.
+        means: Outcome -> its mean up to a constant, in its own units: what remains is what is modelled.
     """
 
     two_sided: Collection[int] = ()
@@ -170,6 +181,7 @@ class Outcomes:
     bent: Collection[int] = ()
     positive: Collection[int] = ()
     noisy: bool = False
+    means: Mapping[int, Mean] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +220,7 @@ def learn(
     for j in range(Y.shape[1]):
         if j in outcomes.exact:
             continue
-        one = _standard(Y[:, j], j, outcomes)
+        one = _standard(X, Y[:, j], j, outcomes, ("bound", "power", "positive"))
         kernels: Callable[[], Kernel] = make
         if j == outcomes.labels:
             kernels = _longer(make, _SHORTEST_OF_LABELS * math.sqrt(X.shape[1]))
@@ -222,7 +234,7 @@ def _learn_one(X: Tensor, one: _Standard, make: Callable[[], Kernel], **settings
     plain = fit(X, one.z, make_on, **settings)
     best, name, score = plain, "none", plain.score + _WORTH
     for kind, transform in one.transforms.items():
-        found = fit(X, transform.forward(one.z), make_on, **settings)
+        found = fit(X, transform.forward(one.z), make_on, like=plain, **{**settings, "starts": 1})
         density = found.score + float(transform.log_slope(one.z).mean())
         if found.ok and density > score:
             best, name, score = found, kind, density
@@ -242,7 +254,7 @@ def condition(
     observed: dict[int, Tensor] = {}
     loc, scale, notes = [], [], []
     for j in range(Y.shape[1]):
-        one = _standard(Y[:, j], j, outcomes)
+        one = _standard(X, Y[:, j], j, outcomes, (learned[j].transform,) if j in learned else ())
         loc.append(one.loc)
         scale.append(one.scale)
         if j in outcomes.exact:
@@ -252,7 +264,9 @@ def condition(
         if found.transform in one.transforms:
             transforms[j] = one.transforms[found.transform]
             u = transforms[j].forward(u)
-        models[j] = process(found.kernel, torch.full_like(u, found.noise), X[one.rows], u)
+        mean = _scaled(outcomes.means[j], one.scale) if j in outcomes.means else None
+        u = u if mean is None else u + mean(X[one.rows])
+        models[j] = process(found.kernel, torch.full_like(u, found.noise), X[one.rows], u, mean)
         observed[j] = one.rows
         notes += [found.note] if found.note else []
     return Surrogate(models, transforms, observed, X.new_tensor(loc), X.new_tensor(scale), tuple(notes))
@@ -263,8 +277,15 @@ def fit_surrogate(X: Tensor, Y: Tensor, outcomes: Outcomes | None = None, **sett
     return condition(X, Y, learn(X, Y, outcomes, **settings), outcomes)
 
 
-def _standard(column: Tensor, j: int, outcomes: Outcomes) -> _Standard:
+def _scaled(mean: Mean, scale: float) -> Mean:
+    return lambda x: mean(x) / scale
+
+
+def _standard(X: Tensor, column: Tensor, j: int, outcomes: Outcomes, kinds: Collection[str]) -> _Standard:
+    """The outcome of column j, and those kinds of transforms that suit it."""
     rows = (~torch.isnan(column)).nonzero().squeeze(-1)
+    if j in outcomes.means:
+        column, kinds = column - outcomes.means[j](X), ()
     y = column[rows] if j in outcomes.exact else winsorise(column[rows], upper=j in outcomes.two_sided)
     peak = float(y.abs().max()) or 1.0  # squares of 1e300 overflow
     y = y / peak
@@ -273,10 +294,12 @@ def _standard(column: Tensor, j: int, outcomes: Outcomes) -> _Standard:
     spread = spread if spread > 1e-12 * max(1e-300, abs(centre)) else 1.0
     z = (y - centre) / spread
     found: dict[str, Transform | None] = {}
-    if j in outcomes.bent:
-        found = {"bound": bound_of(z), "power": power_of(z)}
-    if j in outcomes.positive and float(y.min()) > 0:
-        found = {"positive": bound_of(z, side=-1.0, limit=-centre / spread)}
+    if j in outcomes.bent and "bound" in kinds:
+        found["bound"] = bound_of(z)
+    if j in outcomes.bent and "power" in kinds:
+        found["power"] = power_of(z)
+    if j in outcomes.positive and "positive" in kinds and float(y.min()) > 0:
+        found["positive"] = bound_of(z, side=-1.0, limit=-centre / spread)
     return _Standard(rows, z, centre * peak, spread * peak, {name: t for name, t in found.items() if t is not None})
 
 

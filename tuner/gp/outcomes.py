@@ -66,17 +66,18 @@ class Process:
     def __init__(self, model: GaussianProcess, X: Tensor, observed: Tensor, base: Tensor) -> None:
         self._kernel = model.kernel
         self._X = X
-        self._centre = model.centre
+        self._prior = model.prior
         with torch.no_grad():
             K = self._kernel.forward(X, X)
             self._L = cholesky(K + _JITTER * torch.eye(len(K), dtype=K.dtype, device=K.device))
             z, e = base[:, : len(X)].T, base[:, len(X) :].T
             f = self._L @ z
-            residual = (model.u - model.centre).unsqueeze(-1) - f[observed] - model.noise.sqrt().unsqueeze(-1) * e
+            residual = (model.u - model.prior(model.X)).unsqueeze(-1) - f[observed]
+            residual = residual - model.noise.sqrt().unsqueeze(-1) * e
             V = torch.cholesky_solve(residual, model.L)
             self._weights = torch.linalg.solve_triangular(self._L.T, z, upper=True)
             self._weights[observed] += V
-            self._values: Tensor = (self._centre + f + K[:, observed] @ V).T
+            self._values: Tensor = (model.prior(X).unsqueeze(-1) + f + K[:, observed] @ V).T
 
     @property
     def values(self) -> Tensor:
@@ -88,7 +89,7 @@ class Process:
         k: Tensor = self._kernel.forward(x, self._X)  # (b, N)
         w = torch.linalg.solve_triangular(self._L, k.T, upper=False)  # (N, b)
         variance = (1.0 - w.square().sum(dim=0)).clamp_min(_JITTER)
-        return self._centre + k @ self._weights, variance.sqrt().unsqueeze(-1)
+        return self._prior(x).unsqueeze(-1) + k @ self._weights, variance.sqrt().unsqueeze(-1)
 
 
 class Known:

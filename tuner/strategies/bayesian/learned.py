@@ -88,6 +88,7 @@ class Learned:
             bent=given.bent,
             positive=given.positive,
             noisy=given.noisy,
+            means=given.means,
         )
         starts = 2 if len(X) <= _STARTS_UNTIL else 1
         found = learn(X, Y, outcomes, covariance=self._covariance, maxiter=self._maxiter, starts=starts)

@@ -19,6 +19,7 @@ from tuner.gp.acquisition import Goal
 from tuner.gp.model import Outcomes, Surrogate
 from tuner.gp.outcomes import Function
 from tuner.strategies.bayesian.composites import Formula, applicable, formulas
+from tuner.strategies.bayesian.earlier import Earlier
 from tuner.strategies.bayesian.known import KnownMetrics
 from tuner.strategies.bayesian.observations import Observations
 
@@ -85,6 +86,7 @@ class Tables:
         self._per_second = per_second
         self._known = KnownMetrics(problem, problem.space.encoding.dim)
         self._formulas = formulas(problem)
+        self._earlier = Earlier(problem, layout)
 
     def table(self, data: Observations) -> Table:
         """What the observations are to a model."""
@@ -122,6 +124,7 @@ class Tables:
             bent=range(m),
             positive=parts,
             noisy=self._problem.noisy,
+            means=self._earlier.prior_means(X, Y[:, :m]),
         )
         return Table(
             X=X,

@@ -71,7 +71,7 @@ def seconds_tilt(surrogate: Surrogate, column: int | None) -> Function | None:
         return None
     model: GaussianProcess = surrogate.models[column]
     scale, loc = surrogate.scale[column], surrogate.loc[column]
-    return lambda x: -(loc + scale * (model.centre + model.kernel.forward(x, model.X) @ model.weights))
+    return lambda x: -(loc + scale * (model.prior(x) + model.kernel.forward(x, model.X) @ model.weights))
 
 
 def together(*tilts: Function | None) -> Function | None:
