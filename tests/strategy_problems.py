@@ -21,6 +21,15 @@ from tuner.trial import Config, Metric, Proposal
 
 SMALL: Mapping[str, dict[str, Any]] = {
     "gp": {"initial": 4, "restarts": 2, "raw_samples": 24, "mc_samples": 16, "maxiter": 8},
+    "turbo": {
+        "initial": 4,
+        "restarts": 2,
+        "raw_samples": 24,
+        "mc_samples": 16,
+        "maxiter": 8,
+        "length_min": 0.4,
+        "failure_tolerance": 2,
+    },
     "tpe": {"n_startup_trials": 4},
     "nsga2": {"population": 4},
     "nsga3": {"population": 4},

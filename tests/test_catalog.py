@@ -14,14 +14,14 @@ from tuner.errors import UnknownNameError
 
 
 def test_the_published_names_are_there() -> None:
-    expected = {"auto", "random", "sobol", "grid", "gp", "tpe", "cmaes", "nsga2", "nsga3"}
+    expected = {"auto", "random", "sobol", "grid", "gp", "tpe", "cmaes", "nsga2", "nsga3", "turbo"}
     assert expected <= set(catalog.names("strategies"))
     assert "sparsity" in catalog.names("objectives")
     assert "asha" in catalog.names("stopping")
 
 
 def test_an_unknown_name_is_answered_with_the_nearest_and_all_known() -> None:
-    with pytest.raises(UnknownNameError, match=r"did you mean 'random'\? \(known: .*sobol.*tpe\)"):
+    with pytest.raises(UnknownNameError, match=r"did you mean 'random'\? \(known: .*sobol.*tpe.*\)"):
         catalog.load("strategies", "randm")
 
 

@@ -31,6 +31,7 @@ Encoded = Callable[[], tuple[Array, NDArray[np.bool_]]]
 Curve = tuple[NDArray[np.int64], Array]
 
 COMPLETED, PRUNED, FAILED, INFEASIBLE = range(4)
+_NAMES = ("number", "X", "active", "Y", "C", "outputs", "state", "fidelity", "seconds")
 STATE_CODES = {"completed": COMPLETED, "pruned": PRUNED, "failed": FAILED, "infeasible": INFEASIBLE}
 
 
@@ -203,9 +204,20 @@ class History:
 
     def first(self, n: int) -> History:
         """What was known when only the `n` trials with the lowest numbers had finished; nothing was pending."""
-        names = ("number", "X", "active", "Y", "C", "outputs", "state", "fidelity", "seconds")
-        columns = {name: self._column(name)[:n] for name in names}
+        columns = {name: self._column(name)[:n] for name in _NAMES}
         return History(problem=self.problem, columns=columns, next_trial=n, curve=self.curve)
+
+    def since(self, row: int) -> History:
+        """The same moment without the first `row` finished trials; what is pending, and what was seen, stays."""
+        return History(
+            problem=self.problem,
+            columns={name: self._column(name)[row:] for name in _NAMES},
+            pending=self.pending,
+            next_trial=self.next_trial,
+            seen=self.seen,
+            n_seen=self.n_seen,
+            curve=self.curve,
+        )
 
     @property
     def space(self) -> SearchSpace:

@@ -24,13 +24,16 @@ from botorch.utils.multi_objective.box_decompositions.non_dominated import FastN
 from torch import Tensor
 
 from tuner.gp.model import Surrogate
-from tuner.gp.outcomes import Composite, Function, Known, Outcome, Process
+from tuner.gp.outcomes import Composite, Function, Known, Mixture, Outcome, Process
 
 MAX_VOLUME_OBJECTIVES = 3
 """Beyond, box decompositions are too slow, and Chebyshev scalarisations take over."""
 
 _FAR = 1e6
 """Stands for infinity in box bounds, in Z."""
+
+_APART = 10_000
+"""Between the seeds of the members of an ensemble."""
 
 _AUGMENTATION = 0.05
 """Weight of the sum in Chebyshev scalarisations (Knowles 2006)."""
@@ -163,7 +166,7 @@ class Improvement:
 
 
 def make_acquisition(
-    surrogate: Surrogate,
+    surrogate: Surrogate | Sequence[Surrogate],
     goal: Goal,
     X: Tensor,
     *,
@@ -180,7 +183,7 @@ def make_acquisition(
     feasible.
 
     Args:
-        surrogate: Models of the outcomes that are not known.
+        surrogate: Models of the outcomes that are not known; several are an ensemble, and share the samples.
         goal: What is wanted of the outcomes.
         X: Inputs of the trials that the surrogate was fitted to, shape (n, d).
         standing: Which of them have all objectives, shape (n,); all when None.
@@ -194,13 +197,12 @@ def make_acquisition(
     if X_pending is not None and len(X_pending):
         X = torch.cat([X, X_pending])
         standing = torch.cat([standing, torch.ones(len(X_pending), dtype=torch.bool, device=X.device)])
-    processes = {
-        j: Process(model, X, surrogate.observed[j], _normal(n_samples, len(X) + len(model.u), seed + j, X))
-        for j, model in surrogate.models.items()
-    }
+    members = [surrogate] if isinstance(surrogate, Surrogate) else list(surrogate)
+    n_samples = max(n_samples, len(members))
+    processes = {j: _processes(members, j, X, n_samples, seed) for j in members[0].models}
     simple: dict[int, Outcome] = {
-        j: Known(goal.known[j], X) if j in goal.known else _untransformed(surrogate, j, processes[j], n_samples, seed)
-        for j in range(len(surrogate.loc))
+        j: Known(goal.known[j], X) if j in goal.known else _modelled(members, j, processes[j], seed)
+        for j in range(len(members[0].loc))
         if j not in goal.composites
     }
     outcomes: list[Outcome] = []
@@ -217,8 +219,28 @@ def make_acquisition(
         acquisition = Improvement(outcomes, goal, standing, known=known, direct=single, tilt=tilt)
         acquisition.name = acquisition.name.replace("qLogNEI", "qLogNParEGO")
         return acquisition
-    direct = processes.get(0) if goal.n_objectives == 1 and 0 not in goal.composites else None
+    alone = goal.n_objectives == 1 and len(members) == 1 and 0 in processes
+    direct = processes[0][0] if alone else None
     return Improvement(outcomes, goal, standing, known=known, direct=direct, tilt=tilt)
+
+
+def _processes(members: Sequence[Surrogate], j: int, X: Tensor, n_samples: int, seed: int) -> list[Process]:
+    """What each member says of outcome j; the samples are divided among them."""
+    found = []
+    for i, member in enumerate(members):
+        model, share = member.models[j], n_samples // len(members) + (i < n_samples % len(members))
+        base = _normal(share, len(X) + len(model.u), seed + j + _APART * i, X)
+        found.append(Process(model, X, member.observed[j], base))
+    return found
+
+
+def _modelled(members: Sequence[Surrogate], j: int, processes: Sequence[Process], seed: int) -> Outcome:
+    """Outcome j in Z."""
+    parts = [
+        _untransformed(member, j, process, len(process.values), seed + _APART * i)
+        for i, (member, process) in enumerate(zip(members, processes, strict=True))
+    ]
+    return parts[0] if len(parts) == 1 else Mixture(parts)
 
 
 def _untransformed(surrogate: Surrogate, j: int, process: Process, n_samples: int, seed: int) -> Outcome:

@@ -7,9 +7,9 @@ Notation
     mean    shape (b, S): expectation at x, given each of those samples
     sd      shape (b, S) or (b, 1): what remains uncertain then
 
-An outcome is a Gaussian process, a known function of the input, or a function of other outcomes. All three look alike
-to the acquisition function: normal at x, given a sample. A function of others is smoothed into that form: its value is
-computed from sampled inputs, and a normal kernel stands around it.
+An outcome is a Gaussian process, several of them, a known function of the input, or a function of other outcomes. All
+look alike to the acquisition function: normal at x, given a sample. A function of others is smoothed into that form:
+its value is computed from sampled inputs, and a normal kernel stands around it.
 """
 
 from __future__ import annotations
@@ -90,6 +90,32 @@ class Process:
         w = torch.linalg.solve_triangular(self._L, k.T, upper=False)  # (N, b)
         variance = (1.0 - w.square().sum(dim=0)).clamp_min(_JITTER)
         return self._prior(x).unsqueeze(-1) + k @ self._weights, variance.sqrt().unsqueeze(-1)
+
+
+class Mixture:
+    """An outcome that several models describe: each has its share of the samples.
+
+    Args:
+        parts: The same outcome by each of them.
+    """
+
+    def __init__(self, parts: Sequence[Outcome]) -> None:
+        self._parts = parts
+        self._values = torch.cat([part.values for part in parts])
+
+    @property
+    def values(self) -> Tensor:
+        """Shape (S, N), the first part's samples first."""
+        return self._values
+
+    def at(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Shapes (b, S)."""
+        means, sds = [], []
+        for part in self._parts:
+            mean, sd = part.at(x)
+            means.append(mean)
+            sds.append(sd.expand_as(mean))
+        return torch.cat(means, dim=1), torch.cat(sds, dim=1)
 
 
 class Known:

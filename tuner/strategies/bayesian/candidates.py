@@ -4,7 +4,7 @@ A pool first: draws from the space, and the neighbourhoods of incumbents. From i
 followed over the columns that may move by themselves: active, with many levels, and read by no condition. The results
 are decoded; one that breaks a restriction is pulled back towards the pool by bisection. Where other columns can change,
 hill climbing over the space's own neighbours follows, from several candidates at once, and gradients once more. So
-every candidate lies in the space whatever its kinds, conditions and restrictions.
+every candidate lies in the space whatever its kinds, conditions and restrictions. All of it can be kept to a region.
 """
 
 from __future__ import annotations
@@ -19,9 +19,12 @@ from tuner.parameters import Bool, Choice, Float, Int, Permutation, Vector
 from tuner.trial import Config
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from tuner.gp.acquisition import Improvement
     from tuner.gp.covariance import Layout
     from tuner.space import SearchSpace
+    from tuner.strategies.bayesian.regions import Region
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -52,13 +55,24 @@ class Candidates:
         incumbents: Encoded good points to look around, shape (b, d).
         n: How many draws from the space.
         rng: For draws, neighbours and perturbations.
+        region: Where they are to lie, instead of anywhere and around incumbents.
 
     Attributes:
         X: The pool, shape (p, d).
         active: Its masks.
     """
 
-    def __init__(self, layout: Layout, space: SearchSpace, incumbents: Array, n: int, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        space: SearchSpace,
+        incumbents: Array,
+        n: int,
+        rng: np.random.Generator,
+        *,
+        region: Region | None = None,
+    ) -> None:
+        self._region = region
         self._layout = layout
         self._space = space
         self._rng = rng
@@ -77,8 +91,8 @@ class Candidates:
     def _box_pool(self, incumbents: Array, n: int) -> Array:
         """A pool where every point of the cube decodes to a configuration: no configuration is made for it."""
         d, rng = self._space.encoding.dim, self._rng
-        rows = [rng.random((n, d))]
-        for x in incumbents:
+        rows = [rng.random((n, d)) if self._region is None else self._region.draw(n, rng)]
+        for x in incumbents if self._region is None else ():
             rows += [np.clip(x + rng.normal(scale=width, size=(_NEAR, d)), 0.0, 1.0) for width in _WIDTHS]
             some = rng.random((2 * _NEAR, d)) < max(1.0, min(d, 20) / 5) / d  # a few columns drawn anew
             rows.append(np.where(some, rng.random((2 * _NEAR, d)), x))
@@ -90,6 +104,8 @@ class Candidates:
 
     def _pool(self, incumbents: Array, n: int) -> list[Config]:
         space, rng = self._space, self._rng
+        if self._region is not None:
+            return self._pool_within(self._region, n)
         pool = space.sample(n, rng)
         for x in incumbents:
             config = space.encoding.decode(x)
@@ -100,6 +116,21 @@ class Candidates:
                     pool += [near] if space.feasible(near) else []
         unique = {space.key(config): config for config in pool}
         return list(unique.values())
+
+    def _pool_within(self, region: Region, n: int) -> list[Config]:
+        space = self._space
+        centre = space.encoding.decode(region.centre)
+        pool = [config for config in self._decoded(region.draw(n, self._rng)) if space.feasible(config)]
+        pool += [centre, *self._near(centre)]
+        return list({space.key(config): config for config in pool}.values())
+
+    def _near(self, config: Config) -> list[Config]:
+        """The space's own neighbours, of the region if there is one."""
+        near = self._space.neighbours(config, self._rng)
+        if self._region is None or not near:
+            return near
+        held = self._region.holds(self._space.encoding.encode_many(near)[0])
+        return [other for other, holds in zip(near, held, strict=True) if holds]
 
     def ranked(self, acquisition: Improvement, *, restarts: int, maxiter: int) -> list[tuple[float, Config]]:
         """Return candidates that honour the restrictions with their acquisition values, best first.
@@ -155,9 +186,27 @@ class Candidates:
         device = acquisition.device
         known = torch.from_numpy(np.ascontiguousarray(self._layout.arrange(X, active))).to(device)
         with acquisition.smoothed(known, self._layout.unordered):
-            points = ascend(acquisition, torch.from_numpy(rows).to(device), free, maxiter=maxiter)
+            if self._region is None:
+                points = ascend(acquisition, torch.from_numpy(rows).to(device), free, maxiter=maxiter)
+            else:
+                points = self._ascend_within(self._region, acquisition, rows, free, maxiter)
         climbed: Array = points.cpu().numpy()[:, : X.shape[1]]
         return climbed
+
+    def _ascend_within(self, region: Region, acquisition: Improvement, rows: Array, free: Mask, maxiter: int) -> Tensor:
+        """As `ascend`, in the cube that the region's box becomes when its sides are scaled to 1."""
+        import torch
+
+        from tuner.gp.optimize import ascend
+
+        low, width = np.zeros(rows.shape[1]), np.ones(rows.shape[1])
+        d = len(self._smooth)
+        low[:d] = np.where(self._smooth, region.low, 0.0)
+        width[:d] = np.where(self._smooth, np.maximum(region.high - region.low, 1e-12), 1.0)
+        starts = np.where(free, np.clip((rows - low) / width, 0.0, 1.0), (rows - low) / width)
+        at, by = torch.from_numpy(low).to(acquisition.device), torch.from_numpy(width).to(acquisition.device)
+        scaled = torch.from_numpy(starts).to(acquisition.device)
+        return at + by * ascend(lambda u: acquisition(at + by * u), scaled, free, maxiter=maxiter)
 
     def _decoded(self, X: Array) -> list[Config]:
         return [self._space.encoding.decode(x) for x in X]
@@ -192,7 +241,7 @@ class Candidates:
         beams = ranked[:_BEAMS]
         passed = list(ranked)
         for _ in range(_STEPS):
-            around = [self._space.neighbours(config, self._rng) for _, config in beams]
+            around = [self._near(config) for _, config in beams]
             values = iter(self._values([config for near in around for config in near], score))
             moved = []
             for beam, near in zip(beams, around, strict=True):

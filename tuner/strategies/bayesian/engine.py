@@ -6,12 +6,13 @@ its own affair.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from gpytorch.kernels import Kernel
 from torch import Tensor
 
 from tuner.gp.acquisition import MAX_VOLUME_OBJECTIVES, Improvement, make_acquisition
@@ -21,6 +22,7 @@ from tuner.gp.optimize import one_thread
 from tuner.strategies.bayesian.candidates import Candidates
 from tuner.strategies.bayesian.learned import Learned
 from tuner.strategies.bayesian.observations import Observations, observe
+from tuner.strategies.bayesian.regions import Region
 from tuner.strategies.bayesian.table import Tables
 from tuner.strategies.bayesian.tilts import prior_tilt, seconds_tilt, together
 from tuner.trial import Config, Proposal, Provenance
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from tuner.history import History
     from tuner.problem import Problem
     from tuner.strategies.fresh import Fresh
+
+Within = Callable[[Observations, Tensor, Surrogate, np.random.Generator], Region]
+"""Observations, their X as models see it, and the surrogate -> where candidates are looked for."""
 
 _INCUMBENTS = 4
 _MIN_SAMPLES = 4
@@ -54,19 +59,37 @@ class Engine:
         problem: What is searched.
         settings: How.
         name: The strategy's, for the provenance.
+        members: For each member of an ensemble of models, what is made of the space's covariance; one as it is.
     """
 
-    def __init__(self, problem: Problem, settings: Settings, *, name: str = "gp") -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        settings: Settings,
+        *,
+        name: str = "gp",
+        members: Sequence[Callable[[Kernel], Kernel]] = (lambda kernel: kernel,),
+    ) -> None:
         self._problem = problem
         self._space = problem.space
         self._settings = settings
         self._name = name
         self._layout = Layout(problem.space, settings.kernels)
         self._tables = Tables(problem, self._layout, per_second=settings.per_second)
-        self._learned = Learned(self._tables, self._layout.covariance)
+        self._learned = [Learned(self._tables, self._covariance(member)) for member in members]
+
+    def _covariance(self, member: Callable[[Kernel], Kernel]) -> Callable[[], Kernel]:
+        return lambda: member(self._layout.covariance())
 
     def propose(
-        self, history: History, fresh: Fresh, n: int, rng: np.random.Generator, *, since: int
+        self,
+        history: History,
+        fresh: Fresh,
+        n: int,
+        rng: np.random.Generator,
+        *,
+        since: int,
+        within: Within | None = None,
     ) -> list[Proposal]:
         """Up to `n` proposals, each made as if those before it were running.
 
@@ -76,16 +99,29 @@ class Engine:
             n: How many.
             rng: For candidates and samples.
             since: The number of trials before the first model.
+            within: Where to look; everywhere when None.
         """
         with one_thread():
-            return self._propose(history, fresh, n, rng, since)
+            return self._propose(history, fresh, n, rng, since, within)
 
-    def _propose(self, history: History, fresh: Fresh, n: int, rng: np.random.Generator, since: int) -> list[Proposal]:
+    def _propose(
+        self,
+        history: History,
+        fresh: Fresh,
+        n: int,
+        rng: np.random.Generator,
+        since: int,
+        within: Within | None,
+    ) -> list[Proposal]:
         settings, layout = self._settings, self._layout
         seed = int(rng.integers(2**31 - 1))
         data = observe(history, max_rows=settings.max_rows)
         table = self._tables.table(data)
-        surrogate = condition(table.X, table.Y, self._learned.hyperparameters(history, table), table.outcomes)
+        surrogates = [
+            condition(table.X, table.Y, learned.hyperparameters(history, table), table.outcomes)
+            for learned in self._learned
+        ]
+        surrogate = surrogates[0]
         goal = table.goal(self._problem, data, surrogate)
         samples = settings.mc_samples
         if table.n_objectives == MAX_VOLUME_OBJECTIVES:
@@ -94,11 +130,15 @@ class Engine:
             prior_tilt(self._problem, layout, history.n - since + 1), seconds_tilt(surrogate, table.seconds)
         )
         pending = torch.from_numpy(np.array(layout.arrange(history.pending_X, history.pending_active)))
-        candidates = Candidates(layout, self._space, data.incumbents(_INCUMBENTS), settings.raw_samples, rng)
+        region = within(data, table.X, surrogate, rng) if within is not None else None
+        candidates = Candidates(
+            layout, self._space, data.incumbents(_INCUMBENTS), settings.raw_samples, rng, region=region
+        )
+        notes = [*self._notes(surrogates), *([region.note] if region is not None else [])]
         proposals: list[Proposal] = []
         for _ in range(n):
             acquisition = make_acquisition(
-                surrogate,
+                surrogates,
                 goal,
                 table.X,
                 standing=torch.from_numpy(data.standing),
@@ -113,10 +153,14 @@ class Engine:
                 break
             x, active = self._space.encoding.encode(chosen[1])
             row = torch.from_numpy(layout.arrange(x[None], active[None]))
-            reason = _account(acquisition.name, data, surrogate)
+            reason = _account(acquisition.name, data, notes)
             proposals.append(self._proposal(chosen, acquisition, surrogate, row, reason))
             pending = torch.cat([pending, row])
         return proposals
+
+    def _notes(self, surrogates: Sequence[Surrogate]) -> list[str]:
+        found = list(dict.fromkeys(note for surrogate in surrogates for note in surrogate.notes))
+        return [f"{len(surrogates)} models"] * (len(surrogates) > 1) + found
 
     def _proposal(
         self, chosen: tuple[float, Config], acquisition: Improvement, surrogate: Surrogate, x: Tensor, reason: str
@@ -132,6 +176,6 @@ class Engine:
         return Proposal(config=chosen[1], provenance=provenance)
 
 
-def _account(name: str, data: Observations, surrogate: Surrogate) -> str:
+def _account(name: str, data: Observations, notes: Sequence[str]) -> str:
     failed = f", {data.failures} of them failed" if data.failures else ""
-    return "; ".join([f"{name} over {len(data.X)} trials{failed}", *surrogate.notes])
+    return "; ".join([f"{name} over {len(data.X)} trials{failed}", *notes])

@@ -9,9 +9,9 @@ there is a proposal, and the provenance says why it is another one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -76,17 +76,51 @@ def counts_seconds(problem: Problem, declared: bool | None) -> bool:
     return by_time if declared is None else declared
 
 
-class GpSearch:
-    """See the module."""
+class Proposer(Protocol):
+    """What makes proposals by model: an engine, or what steers one."""
 
-    def __init__(self, problem: Problem, options: Options) -> None:
-        self._problem = problem
+    def propose(
+        self, history: History, fresh: Fresh, n: int, rng: np.random.Generator, *, since: int
+    ) -> list[Proposal]:
+        """As `tuner.strategies.bayesian.engine.Engine.propose`."""
+        ...
+
+
+def engine(problem: Problem, options: Options, **settings: Any) -> Engine:
+    """Return an engine with these options; `settings` are for its constructor."""
+    from tuner.strategies.bayesian.engine import Engine, Settings
+
+    return Engine(
+        problem,
+        Settings(
+            restarts=options.restarts,
+            raw_samples=options.raw_samples,
+            mc_samples=options.mc_samples,
+            maxiter=options.maxiter,
+            max_rows=options.max_rows,
+            kernels=options.kernels,
+            per_second=counts_seconds(problem, options.per_second),
+        ),
+        **settings,
+    )
+
+
+class GpSearch:
+    """See the module.
+
+    Args:
+        problem: What is searched.
+        options: How.
+        proposer: Makes what makes the proposals by model, once; an engine with these options when None.
+    """
+
+    def __init__(self, problem: Problem, options: Options, *, proposer: Callable[[], Proposer] | None = None) -> None:
         self._space = problem.space
-        self._options = options
+        self._make = proposer or (lambda: engine(problem, options))
         self._initial = initial_trials(problem, options)
         self._sequence = SobolSequence(problem.space, problem.seed & 0x7FFFFFFF)
         self._has_priors = any(parameter.prior is not None for parameter in problem.space.parameters)
-        self._engine: Engine | None = None
+        self._proposer: Proposer | None = None
 
     def suggest(self, history: History, n: int, rng: np.random.Generator) -> list[Proposal]:
         """Return `n` proposals that are good to try together; fewer when the space is exhausted."""
@@ -123,23 +157,9 @@ class GpSearch:
         return [Proposal(config=config, provenance=provenance) for config in fresh.configs[before:]]
 
     def _by_model(self, history: History, fresh: Fresh, n: int, rng: np.random.Generator) -> list[Proposal]:
-        from tuner.strategies.bayesian.engine import Engine, Settings
-
-        if self._engine is None:
-            options = self._options
-            self._engine = Engine(
-                self._problem,
-                Settings(
-                    restarts=options.restarts,
-                    raw_samples=options.raw_samples,
-                    mc_samples=options.mc_samples,
-                    maxiter=options.maxiter,
-                    max_rows=options.max_rows,
-                    kernels=options.kernels,
-                    per_second=counts_seconds(self._problem, options.per_second),
-                ),
-            )
-        return self._engine.propose(history, fresh, n, rng, since=self._initial)
+        if self._proposer is None:
+            self._proposer = self._make()
+        return self._proposer.propose(history, fresh, n, rng, since=self._initial)
 
 
 def build(problem: Problem, options: Options) -> GpSearch:

@@ -1,0 +1,164 @@
+"""turbo: Bayesian optimisation within a trust region, for 20 to 200 columns and many trials.
+
+Candidates lie in a box around the best trial, whose sides are in proportion to the lengthscales; the box grows with
+success and shrinks with failure, and what has become too small starts over elsewhere (Eriksson et al. 2019). Of
+constraints, feasibility comes first (Eriksson and Poloczek 2021). With several objectives the centre is drawn among the
+front, by the room that its members have, and a new start forgets nothing (compare Daulton et al. 2022, MORBO, which has
+several regions at once). Models and acquisition functions are those of `gp`. The region's state is replayed from the
+trials, so that a resumed study goes on as an undisturbed one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tuner import pareto
+from tuner.history import History
+from tuner.strategies.bayesian import gp
+from tuner.strategies.bayesian.trust import Rules, replay
+from tuner.trial import Proposal
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tuner.gp.model import Surrogate
+    from tuner.problem import Problem
+    from tuner.strategies.bayesian.engine import Engine
+    from tuner.strategies.bayesian.observations import Observations
+    from tuner.strategies.bayesian.regions import Region
+    from tuner.strategies.fresh import Fresh
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `turbo` can be told.
+
+    Attributes:
+        initial: Trials before the first model of each start; as for `gp` when None.
+        length_initial: Length of the region, in units of the cube, at a start.
+        length_min: Below it, the search starts over.
+        length_max: The region does not grow beyond.
+        success_tolerance: Successes in a row after which it doubles.
+        failure_tolerance: Failures in a row after which it halves; the columns, at least 4, when None.
+        restarts: Local searches of the acquisition function.
+        raw_samples: Draws from the region that they start from.
+        mc_samples: Samples of the objectives' noise-free values at the trials.
+        maxiter: Steps of each gradient search.
+        max_rows: Most trials a model is conditioned on: of the current start, the best half and the latest.
+    """
+
+    initial: int | None = None
+    length_initial: float = 0.8
+    length_min: float = 2.0**-7
+    length_max: float = 1.6
+    success_tolerance: int = 3
+    failure_tolerance: int | None = None
+    restarts: int = 4
+    raw_samples: int = 512
+    mc_samples: int = 32
+    maxiter: int = 50
+    max_rows: int = 500
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.length_min <= self.length_initial <= self.length_max:
+            raise ValueError(
+                "0 < length_min <= length_initial <= length_max must hold, but got "
+                f"{self.length_min}, {self.length_initial}, {self.length_max}"
+            )
+        for name in ("success_tolerance", "failure_tolerance"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be >= 1, but got {value}")
+
+
+class Turbo:
+    """See the module."""
+
+    def __init__(self, problem: Problem, options: Options) -> None:
+        shared = gp.Options(
+            initial=options.initial,
+            restarts=options.restarts,
+            raw_samples=options.raw_samples,
+            mc_samples=options.mc_samples,
+            maxiter=options.maxiter,
+            max_rows=options.max_rows,
+        )
+        self._rules = Rules(
+            initial=gp.initial_trials(problem, shared),
+            first=options.length_initial,
+            least=options.length_min,
+            most=options.length_max,
+            successes=options.success_tolerance,
+            failures=options.failure_tolerance or max(4, problem.space.encoding.dim),
+            forgets=len(problem.objectives) == 1,
+        )
+        self._search = gp.GpSearch(
+            problem, shared, proposer=lambda: Local(problem, gp.engine(problem, shared, name="turbo"), self._rules)
+        )
+
+    def suggest(self, history: History, n: int, rng: np.random.Generator) -> list[Proposal]:
+        """Return `n` proposals that are good to try together; fewer when the space is exhausted."""
+        trust = replay(history, self._rules)
+        proposals = self._search.suggest(history.since(trust.start), n, rng)
+        return [_after(proposal, trust.restarts) for proposal in proposals] if trust.restarts else proposals
+
+
+def _after(proposal: Proposal, restarts: int) -> Proposal:
+    reason = f"{proposal.provenance.reason}; restart {restarts}"
+    return dataclasses.replace(proposal, provenance=dataclasses.replace(proposal.provenance, reason=reason))
+
+
+class Local:
+    """Proposals by model within the region.
+
+    Args:
+        problem: What is searched.
+        engine: Models, and finds the best candidates.
+        rules: How the region changes.
+    """
+
+    def __init__(self, problem: Problem, engine: Engine, rules: Rules) -> None:
+        self._problem = problem
+        self._engine = engine
+        self._rules = rules
+
+    def propose(
+        self, history: History, fresh: Fresh, n: int, rng: np.random.Generator, *, since: int
+    ) -> list[Proposal]:
+        """Up to `n` proposals; the history begins with the current start."""
+        trust = replay(history, self._rules)
+
+        def within(data: Observations, X: Tensor, surrogate: Surrogate, rng: np.random.Generator) -> Region:
+            from tuner.strategies.bayesian.regions import region, stretches
+
+            at = self._centre(data, X, surrogate, rng)
+            stretch = stretches(surrogate, X[at : at + 1], data.X.shape[1])
+            note = f"trust region of length {trust.length:.3g}"
+            return region(self._problem.space, data.X[at], data.active[at], trust.length, stretch, note)
+
+        return self._engine.propose(history, fresh, n, rng, since=since, within=within)
+
+    def _centre(self, data: Observations, X: Tensor, surrogate: Surrogate, rng: np.random.Generator) -> int:
+        """The row in the middle: the best, by its mean under noise; one of the front with several objectives."""
+        usable = data.feasible & data.complete
+        rank = pareto.ranks(data.objectives, usable, data.violation)
+        front = np.flatnonzero(rank == 0)
+        if not usable.any():
+            return int(front[0])
+        if data.n_objectives > 1:
+            room = np.minimum(pareto.crowding(data.objectives[front]), 2.0)
+            return int(rng.choice(front, p=(room + 1e-3) / (room + 1e-3).sum()))
+        if self._problem.noisy and 0 in surrogate.models:
+            mean = surrogate.predict(X)[0][:, 0].cpu().numpy()
+            return int(np.argmax(np.where(usable, mean, -math.inf)))
+        return int(front[0])
+
+
+def build(problem: Problem, options: Options) -> Turbo:
+    """Return the strategy; it works on every problem."""
+    return Turbo(problem, options)
