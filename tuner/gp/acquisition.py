@@ -5,9 +5,10 @@ are maximised; a margin is met when it is >= its threshold.
 
 Noisy expected improvement (Letham et al. 2019): the expectation over the outcomes' noise-free values at the trials is
 a mean over samples of them; given a sample, what a candidate improves has a closed form: expected improvement, or
-expected hypervolume improvement over the boxes that the sample's front leaves free (Yang et al. 2019), times the
-probability of meeting every margin. All of it in logarithms (Ament et al. 2023), so that gradients never vanish.
-A pending point counts as a trial whose values are sampled. Candidates are valued one at a time.
+expected hypervolume improvement over the boxes that the sample's front leaves free (Yang et al. 2019; for many
+objectives see `Rays`), times the probability of meeting every margin. All of it in logarithms (Ament et al. 2023), so
+that gradients never vanish. A pending point counts as a trial whose values are sampled. Candidates are valued one at
+a time.
 """
 
 from __future__ import annotations
@@ -21,13 +22,16 @@ import torch
 from botorch.acquisition.analytic import _log_ei_helper
 from botorch.utils.multi_objective.box_decompositions.box_decomposition_list import BoxDecompositionList
 from botorch.utils.multi_objective.box_decompositions.non_dominated import FastNondominatedPartitioning
+from botorch.utils.safe_math import fatmin, log_fatplus
 from torch import Tensor
 
 from tuner.gp.model import Surrogate
 from tuner.gp.outcomes import Composite, Function, Known, Mixture, Outcome, Process
 
 MAX_VOLUME_OBJECTIVES = 3
-"""Beyond, box decompositions are too slow, and Chebyshev scalarisations take over."""
+"""Beyond, box decompositions are too slow, and the volume is seen along random directions."""
+
+_DIRECTIONS = 64
 
 _FAR = 1e6
 """Stands for infinity in box bounds, in Z."""
@@ -35,8 +39,8 @@ _FAR = 1e6
 _APART = 10_000
 """Between the seeds of the members of an ensemble."""
 
-_AUGMENTATION = 0.05
-"""Weight of the sum in Chebyshev scalarisations (Knowles 2006)."""
+_SOFT = 1e-2
+"""Width of what replaces corners along a direction, in units of the mean reach."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,12 +83,14 @@ class Improvement:
         known: Sequence[Known] = (),
         direct: Outcome | None = None,
         tilt: Function | None = None,
+        seed: int = 0,
     ) -> None:
         """Args as in `make_acquisition`, and
 
         standing: Rows of X that were evaluated or are pending, shape (N,).
         known: The outcomes that are known functions.
         direct: Stands for a single objective: the same up to an increasing function.
+        seed: For the directions along which a volume of many objectives is seen.
         """
         self.objectives, self._margins = list(outcomes[: goal.n_objectives]), list(outcomes[goal.n_objectives :])
         self._objectives = [direct] if direct is not None else self.objectives
@@ -107,6 +113,9 @@ class Improvement:
             best = torch.where(met, z, -torch.inf).max(dim=-1).values
             self._best = torch.where(torch.isfinite(best), best, lowest)
             self.name = "qLogNEI"
+        elif len(self._objectives) > MAX_VOLUME_OBJECTIVES:
+            self._rays = Rays(torch.where(met.unsqueeze(-1), Z, goal.reference - 1.0), goal.reference, seed=seed)
+            self.name = "qLogNEHVI by directions"
         else:
             self._cells = _free_boxes(torch.where(met.unsqueeze(-1), Z, goal.reference - 1.0), goal.reference)
             self.name = "qLogNEHVI"
@@ -120,6 +129,8 @@ class Improvement:
         if len(self._objectives) == 1:
             mean, sd = self._objectives[0].at(x)
             value = value + sd.log() + _log_ei_helper((mean - self._best) / sd)
+        elif len(self._objectives) > MAX_VOLUME_OBJECTIVES:
+            value = value + self._rays.log_gain([objective.at(x) for objective in self._objectives])
         elif self._objectives:
             value = value + self._log_volume(x)
         over_samples = torch.logsumexp(value, dim=-1) - math.log(value.shape[-1])
@@ -178,9 +189,8 @@ def make_acquisition(
 ) -> Improvement:
     """Return the acquisition function.
 
-    Noisy expected improvement of one objective, in the units in which it is modelled; of the hypervolume for two or
-    three; of a random Chebyshev scalarisation beyond (Knowles 2006); the probability of feasibility while no trial is
-    feasible.
+    Noisy expected improvement of one objective, in the units in which it is modelled; of the hypervolume for several;
+    the probability of feasibility while no trial is feasible.
 
     Args:
         surrogate: Models of the outcomes that are not known; several are an ensemble, and share the samples.
@@ -214,14 +224,9 @@ def make_acquisition(
         else:
             outcomes.append(simple[j])
     known = [outcome for outcome in simple.values() if isinstance(outcome, Known)]
-    if goal.n_objectives > MAX_VOLUME_OBJECTIVES:
-        single = _scalarised(outcomes[: goal.n_objectives], standing, seed, n_samples)
-        acquisition = Improvement(outcomes, goal, standing, known=known, direct=single, tilt=tilt)
-        acquisition.name = acquisition.name.replace("qLogNEI", "qLogNParEGO")
-        return acquisition
     alone = goal.n_objectives == 1 and len(members) == 1 and 0 in processes
     direct = processes[0][0] if alone else None
-    return Improvement(outcomes, goal, standing, known=known, direct=direct, tilt=tilt)
+    return Improvement(outcomes, goal, standing, known=known, direct=direct, tilt=tilt, seed=seed)
 
 
 def _processes(members: Sequence[Surrogate], j: int, X: Tensor, n_samples: int, seed: int) -> list[Process]:
@@ -251,21 +256,41 @@ def _untransformed(surrogate: Surrogate, j: int, process: Process, n_samples: in
     return Composite(lambda U: inverse(U[..., 0]), [process], base)
 
 
-def _scalarised(outcomes: Sequence[Outcome], standing: Tensor, seed: int, n_samples: int) -> Composite:
-    """A random augmented Chebyshev scalarisation of objectives that are scaled to [0, 1] over the trials."""
-    m = len(outcomes)
-    generator = torch.Generator().manual_seed(seed)
-    weights = torch.empty(m, dtype=torch.float64).exponential_(generator=generator).to(standing.device)
-    weights = weights / weights.sum()
-    Z = torch.stack([outcome.values.mean(dim=0) for outcome in outcomes], dim=-1)[standing]
-    low = Z.min(dim=0).values if len(Z) else torch.zeros_like(weights)
-    width = (Z.max(dim=0).values - low).clamp_min(1e-6) if len(Z) else torch.ones_like(weights)
+class Rays:
+    """The hypervolume of many objectives, seen along random directions.
 
-    def scalarise(values: Tensor) -> Tensor:
-        shortfall = weights * ((values - low) / width - 1.0)
-        return shortfall.min(dim=-1).values + _AUGMENTATION * shortfall.sum(dim=-1)
+    With l a uniform direction in the positive orthant, u_l(y) = min_j (y_j - r_j)+ / l_j and c a constant, the volume
+    between the corner r and a front is c E_l max_y u_l(y)^m (Shang et al. 2018; Golovin and Zhang 2020, lemma 5). What
+    a candidate adds along a direction is (u_l^m - b_l^m)+, b_l the best so far; its expectation is a mean over draws,
+    made smooth as in Ament et al. (2023).
 
-    return Composite(scalarise, outcomes, _normal(n_samples, m, seed + 2000, weights))
+    Args:
+        Z: Samples of the objectives at the trials, shape (S, N, m).
+        reference: r, shape (m,).
+        seed: For the directions and draws.
+        n_directions: How many.
+    """
+
+    def __init__(self, Z: Tensor, reference: Tensor, *, seed: int, n_directions: int = _DIRECTIONS) -> None:
+        S, _, m = Z.shape
+        self._reference = reference
+        directions = _normal(n_directions, m, seed + 2000, Z).abs().clamp_min(1e-3)
+        self._directions = directions / directions.norm(dim=-1, keepdim=True)  # (D, m)
+        reach = (Z - reference).clamp_min(0.0).unsqueeze(-2) / self._directions  # (S, N, D, m)
+        self._best = reach.min(dim=-1).values.max(dim=1).values  # (S, D)
+        self._scale = float(self._best.mean().clamp_min(1e-3))
+        self._base = _normal(S, m, seed + 3000, Z)
+
+    def log_gain(self, outcomes: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+        """Logarithm of the gain in units of the mean reach, shape (b, S), from each objective's mean and sd."""
+        drawn = [mean + sd * e for (mean, sd), e in zip(outcomes, self._base.T, strict=True)]
+        y = torch.stack(drawn, dim=-1) - self._reference  # (b, S, m)
+        reach = fatmin(y.unsqueeze(-2) / (self._scale * self._directions), dim=-1, tau=_SOFT)  # (b, S, D)
+        m = len(outcomes)
+        best = self._best / self._scale
+        gain = reach.clamp_min(0.0) ** m - best**m
+        inside = torch.where(reach > best, gain, best.clamp_min(_SOFT) ** (m - 1) * (reach - best))
+        return torch.logsumexp(log_fatplus(inside, tau=_SOFT), dim=-1) - math.log(len(self._directions))
 
 
 def _free_boxes(Z: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:

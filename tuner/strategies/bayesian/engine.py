@@ -124,7 +124,7 @@ class Engine:
         surrogate = surrogates[0]
         goal = table.goal(self._problem, data, surrogate)
         samples = settings.mc_samples
-        if table.n_objectives == MAX_VOLUME_OBJECTIVES:
+        if table.n_objectives >= MAX_VOLUME_OBJECTIVES:
             samples = max(samples // 4, _MIN_SAMPLES)
         tilt = together(
             prior_tilt(self._problem, layout, history.n - since + 1), seconds_tilt(surrogate, table.seconds)
