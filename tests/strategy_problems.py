@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,11 +17,12 @@ from tuner.problem import Constraint, Problem
 from tuner.randomness import generator
 from tuner.space import SearchSpace
 from tuner.strategies.protocol import Strategy
-from tuner.sweep import Budget, SearchSection
+from tuner.sweep import Budget, Fidelity, SearchSection
 from tuner.trial import Config, Metric, Proposal
 
 SMALL: Mapping[str, dict[str, Any]] = {
     "gp": {"initial": 4, "restarts": 2, "raw_samples": 24, "mc_samples": 16, "maxiter": 8},
+    "mf-gp": {"initial": 4, "restarts": 2, "raw_samples": 24, "mc_samples": 16, "maxiter": 8},
     "turbo": {
         "initial": 4,
         "restarts": 2,
@@ -36,6 +38,10 @@ SMALL: Mapping[str, dict[str, Any]] = {
     "cmaes": {"population": 4},
 }
 """Options that keep a strategy past its start-up, and cheap, within a dozen trials."""
+
+
+SPENDS = {"mf-gp"}
+"""Strategies that need a fidelity, and say so."""
 
 
 def numeric() -> SearchSpace:
@@ -136,8 +142,10 @@ def make_problem(
 
 
 def build(name: str, problem: Problem, **options: Any) -> Strategy:
-    """A registered strategy with the options of `SMALL` and those given."""
+    """A registered strategy with the options of `SMALL` and those given; one that spends a fidelity is given one."""
     module = catalog.load("strategies", name)
+    if name in SPENDS and problem.fidelity is None:
+        problem = dataclasses.replace(problem, fidelity=Fidelity(parameter="epochs", min=1, max=27))
     given = {**SMALL.get(name, {}), **options}
     strategy: Strategy = (
         module.build(problem, module.Options(**given)) if hasattr(module, "Options") else module.build(problem)
@@ -150,16 +158,27 @@ class Lab:
 
     Attributes:
         trials: Number -> (configuration, state or "pending", metrics).
+        fidelities: Number -> what the trial had, of those that had less than all.
     """
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.trials: dict[int, tuple[Config, str, dict[str, float]]] = {}
+        self.fidelities: dict[int, float] = {}
 
-    def add(self, config: Config, *, state: str = "completed", metrics: Mapping[str, float] | None = None) -> int:
+    def add(
+        self,
+        config: Config,
+        *,
+        state: str = "completed",
+        metrics: Mapping[str, float] | None = None,
+        fidelity: float | None = None,
+    ) -> int:
         """Record a trial, finished unless `state` is "pending"; its metrics are made up when None."""
         number = len(self.trials)
         self.trials[number] = (config, state, {})
+        if fidelity is not None:
+            self.fidelities[number] = fidelity
         self.finish(number, state, metrics)
         return number
 
@@ -188,13 +207,13 @@ class Lab:
                 continue
             seen.add(space.key(config))
             if state == "pending":
-                pending.append(_pending(config, number))
+                pending.append(_pending(config, number, self.fidelities.get(number)))
                 continue
             x, active = space.encoding.encode(config)
             margins = self.problem.margins(config, metrics, None)
             buffer.append(
-                number=number, x=x, active=active, y=self.problem.values(metrics), margins=margins,
-                state=state, fidelity=None, seconds=0.5, outputs=self.problem.outputs_of(metrics),
+                number=number, x=x, active=active, y=self.problem.values(metrics), margins=margins, state=state,
+                fidelity=self.fidelities.get(number), seconds=0.5, outputs=self.problem.outputs_of(metrics),
             )  # fmt: skip
         return buffer.cut(
             next_trial=upto,
@@ -213,14 +232,14 @@ class Lab:
         """Ask and measure `n` times."""
         for _ in range(n):
             for proposal in self.ask(strategy):
-                self.add(proposal.config)
+                self.add(proposal.config, fidelity=proposal.fidelity)
         return [config for config, _, _ in self.trials.values()]
 
 
-def _pending(config: Config, number: int) -> Proposal:
+def _pending(config: Config, number: int, fidelity: float | None) -> Proposal:
     from tuner.trial import Provenance
 
-    return Proposal(config=config, provenance=Provenance(engine="test"), trial=number)
+    return Proposal(config=config, provenance=Provenance(engine="test"), trial=number, fidelity=fidelity)
 
 
 def finite(values: Mapping[str, float]) -> bool:

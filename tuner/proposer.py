@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner import catalog
 from tuner.errors import TunerError, UsageError
+from tuner.fidelity import may_rise, reached
 from tuner.history import History
 from tuner.randomness import generator
 from tuner.trial import Config, Proposal, Provenance
@@ -62,7 +63,7 @@ class Proposer:
 
     def propose(self, history: History, n: int) -> list[Proposal]:
         """Up to `n` proposals that may be evaluated; fewer when the space is exhausted."""
-        if not self._replicate and history.n_seen >= self._size:
+        if not self._replicate and history.n_seen >= self._size and not may_rise(history):
             return []
         taken: set[bytes] = set()
         accepted: list[Proposal] = []
@@ -77,7 +78,7 @@ class Proposer:
                 reason = f"{self._method} failed with {type(error).__name__}: {error}; drawn from the space"
                 break
             for proposal in proposals:
-                if self._acceptable(proposal.config, history, taken):
+                if self._acceptable(proposal.config, history, taken, proposal.fidelity):
                     accepted.append(proposal)
                     taken.add(self._problem.space.key(proposal.config))
             if len(accepted) >= n or not proposals:
@@ -92,11 +93,16 @@ class Proposer:
             dataclasses.replace(proposal, provenance=_storable(proposal.provenance, seconds)) for proposal in proposals
         ]
 
-    def _acceptable(self, config: Config, history: History, taken: set[bytes]) -> bool:
+    def _acceptable(self, config: Config, history: History, taken: set[bytes], fidelity: float | None = None) -> bool:
+        """Whether it is new; a configuration that was tried may be tried again at more fidelity."""
         space = self._problem.space
         if not space.contains(config):
             return False
-        return self._replicate or not (history.seen(config) or space.key(config) in taken)
+        if self._replicate:
+            return True
+        if space.key(config) in taken:
+            return False
+        return not history.seen(config) or (fidelity is not None and reached(history, config) < fidelity)
 
     def _draw(self, history: History, n: int, taken: set[bytes], reason: str) -> list[Proposal]:
         """Configurations drawn from the space itself, when the strategy could not propose new ones."""

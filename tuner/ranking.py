@@ -8,14 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner import pareto
+from tuner.fidelity import at_most
 
 if TYPE_CHECKING:
     from tuner.history import Array, History
 
 
 def _feasible(history: History) -> tuple[Array, NDArray[np.int64]]:
-    """Objectives (k, m), maximised, and numbers (k,) of the feasible trials that have them all."""
-    rows = history.feasible & ~np.isnan(history.Y).any(axis=1)
+    """Objectives (k, m), maximised, and numbers (k,) of the feasible trials that have them all.
+
+    With a fidelity, of those that had the most of it: what less of it brings does not compare.
+    """
+    rows = at_most(history, history.feasible & ~np.isnan(history.Y).any(axis=1))
     return history.Y[rows], history.number[rows]
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from tuner import pareto, repeats
 from tuner.calibration import Calibration, calibration
 from tuner.errors import TunerError
+from tuner.fidelity import at_most, spent
 from tuner.store import dumps
 
 if TYPE_CHECKING:
@@ -121,7 +122,8 @@ def is_noisy(history: History) -> bool:
         return False
     rows = ~np.isnan(history.Y).any(axis=1)
     Y = history.Y[rows]
-    _, place = np.unique(history.X[rows], axis=0, return_inverse=True)
+    at = np.concatenate([history.X[rows], np.minimum(spent(history)[rows], np.finfo(np.float64).max)[:, None]], axis=1)
+    _, place = np.unique(at, axis=0, return_inverse=True)
     first = np.full((place.max(initial=-1) + 1, Y.shape[1]), np.nan)
     first[place[::-1]] = Y[::-1]
     return bool((np.abs(Y - first[place]) > 1e-9 * np.abs(Y)).any())
@@ -163,8 +165,8 @@ def diagnose(history: History) -> dict[str, Calibration]:
 
 
 def _candidates(history: History) -> NDArray[np.intp]:
-    """Rows of the feasible trials with every objective: all, or the 500 best by the first."""
-    rows = np.flatnonzero(history.feasible & ~np.isnan(history.Y).any(axis=1))
+    """Rows of the feasible trials with every objective, at the most fidelity: all, or the 500 best by the first."""
+    rows = np.flatnonzero(at_most(history, history.feasible & ~np.isnan(history.Y).any(axis=1)))
     best = np.argsort(-history.Y[rows, 0], kind="stable")[:_MAX_ROWS]
     return np.asarray(rows[np.sort(best)])
 

@@ -7,9 +7,9 @@ Notation
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,22 +54,34 @@ class Layout:
     Args:
         space: Where they come from.
         kernels: Parameter -> the covariance that it gets, instead of the space's choice.
+        held: Parameter -> what it is taken to be, whatever a configuration says: models do not see it vary.
+        over: Makes the covariance out of one over x and the number d + a, where models see more than x.
 
     Attributes:
-        groups: Every column is in one.
+        groups: Every column is in one, but those of held parameters.
         dim: d + a.
         unordered: The positions in x without an order.
     """
 
-    def __init__(self, space: SearchSpace, kernels: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        kernels: Mapping[str, str] | None = None,
+        *,
+        held: Mapping[str, Any] | None = None,
+        over: Callable[[Callable[[], Kernel], int], Kernel] | None = None,
+    ) -> None:
         encoding = space.encoding
         self._columns = encoding.columns
+        self._held = {name: space[name].encode(value) for name, value in (held or {}).items()}
+        self._places = encoding.slices
+        self._over = over
         conditions: dict[str, int] = {}
         firsts: list[int] = []
         found: dict[tuple[str, int | None, str], list[int]] = {}
         for parameter in space.parameters:
             columns = range(encoding.slices[parameter.name].start, encoding.slices[parameter.name].stop)
-            if not columns:
+            if not columns or parameter.name in self._held:
                 continue
             place = None
             if parameter.when is not None:
@@ -97,12 +109,18 @@ class Layout:
 
     def arrange(self, X: Array, active: NDArray[np.bool_]) -> Array:
         """Encoded rows and their masks, both (n, d), as x, shape (n, d + a)."""
+        for name, values in self._held.items():
+            X = np.array(X)
+            X[:, self._places[name]] = values
         if not self._firsts:
             return X
         return np.concatenate([X, active[:, self._firsts].astype(np.float64)], axis=1)
 
     def covariance(self) -> Kernel:
-        """A new covariance over x, its hyperparameters where their priors have their modes."""
+        """A new covariance, its hyperparameters where their priors have their modes."""
+        return self._covariance() if self._over is None else self._over(self._covariance, self.dim)
+
+    def _covariance(self) -> Kernel:
         mixed, conditional = catalog.load("kernels", "mixed").Mixed, catalog.load("kernels", "conditional").Conditional
         d = len(self._columns)
         always = [group for group in self.groups if group.condition is None]

@@ -14,7 +14,6 @@ import numpy as np
 
 from tuner.gp.model import Hyperparameters, Outcomes, learn
 from tuner.history import History
-from tuner.strategies.bayesian.observations import observe
 
 if TYPE_CHECKING:
     from gpytorch.kernels import Kernel
@@ -67,7 +66,7 @@ class Learned:
             self._cache[key] = {}
         found = self._cache[key]
         if not found and int((past.state == 0).sum()) >= 2:
-            early = self._tables.table(observe(past, max_rows=_ROWS))
+            early = self._tables.table(self._tables.observe(past, max_rows=_ROWS))
             found.update(self._learn(early, set(early.names)))
         missing = {name for j, name in enumerate(table.names) if j not in table.outcomes.exact and name not in found}
         fresh = self._learn(table, missing) if missing else {}

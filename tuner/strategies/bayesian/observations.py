@@ -37,6 +37,7 @@ class Observations:
         outputs: What composite objectives read, shape (n, o), NaN where a row has no objectives.
         seconds: What the trials took, shape (n,).
         margins: Which constraint each margin belongs to.
+        fidelity: What was spent, NaN for all of it, shape (n,).
     """
 
     X: Array
@@ -50,6 +51,7 @@ class Observations:
     active: NDArray[np.bool_]
     seconds: Array
     margins: tuple[int, ...]
+    fidelity: Array
 
     @property
     def objectives(self) -> Array:
@@ -81,19 +83,20 @@ class Observations:
         return np.array([corner if given is None else given for given, corner in zip(declared, inferred)])
 
 
-def observe(history: History, *, max_rows: int) -> Observations:
+def observe(history: History, *, max_rows: int, partial: bool = False) -> Observations:
     """Return what a history has to say, in at most `max_rows` rows: the best half and the latest.
 
-    Rows of reduced fidelity count only while no trial has run at full fidelity.
+    Rows of reduced fidelity count only while no trial has run at full fidelity, or with `partial`.
     """
     problem = history.problem
     label = np.where(np.isin(history.state, (FAILED, INFEASIBLE)), -1.0, 1.0)
     Y = np.where((history.state == COMPLETED)[:, None], history.Y, np.nan)
-    full = problem.fidelity.max if problem.fidelity is not None else None
-    if full is not None:
-        partial = history.fidelity < full
-        if (history.state[~partial] == COMPLETED).any():
-            Y = np.where(partial[:, None], np.nan, Y)
+    whole = Y
+    if problem.fidelity is not None:
+        less = history.fidelity < problem.fidelity.max
+        if (history.state[~less] == COMPLETED).any():
+            whole = np.where(less[:, None], np.nan, Y)
+        Y = Y if partial else whole
     exact = [j for j, c in enumerate(problem.constraints) if c.metrics <= problem.known_names and not c.needs_baseline]
     useful = [j for j in range(history.C.shape[1]) if j not in exact and int((~np.isnan(history.C[:, j])).sum()) >= 2]
     margins = history.C[:, useful]
@@ -102,7 +105,7 @@ def observe(history: History, *, max_rows: int) -> Observations:
     columns = [Y, margins, label[:, None]] if failures else [Y, margins]
     violation = -np.minimum(np.nan_to_num(history.C), 0.0).sum(axis=1)
     violation = np.where(np.isnan(history.Y).any(axis=1), np.nan, violation)
-    rows = _rows(Y, history.feasible, violation, max_rows)
+    rows = _rows(whole, history.feasible, violation, max_rows)
     return Observations(
         X=np.array(history.X[rows]),
         Y=np.concatenate(columns, axis=1)[rows],
@@ -115,6 +118,7 @@ def observe(history: History, *, max_rows: int) -> Observations:
         active=np.array(history.active[rows]),
         seconds=history.seconds[rows],
         margins=tuple(useful),
+        fidelity=np.array(history.fidelity[rows]),
     )
 
 

@@ -21,10 +21,13 @@ from tuner.gp.outcomes import Function
 from tuner.strategies.bayesian.composites import Formula, applicable, formulas
 from tuner.strategies.bayesian.earlier import Earlier
 from tuner.strategies.bayesian.known import KnownMetrics
-from tuner.strategies.bayesian.observations import Observations
+from tuner.strategies.bayesian.observations import Observations, observe
+from tuner.strategies.bayesian.reports import with_reports
 
 if TYPE_CHECKING:
+    from tuner.fidelity import Levels
     from tuner.gp.covariance import Layout
+    from tuner.history import History
     from tuner.problem import Problem
 
 
@@ -78,19 +81,38 @@ class Table:
 
 
 class Tables:
-    """Makes the tables of one problem."""
+    """Makes the tables of one problem.
 
-    def __init__(self, problem: Problem, layout: Layout, *, per_second: bool = False) -> None:
+    Args:
+        problem: It.
+        layout: How its configurations are laid out for the models.
+        per_second: Whether seconds matter.
+        levels: With these, trials of every fidelity are told apart: X gets it as a last column, in [0, 1].
+    """
+
+    def __init__(
+        self, problem: Problem, layout: Layout, *, per_second: bool = False, levels: Levels | None = None
+    ) -> None:
         self._problem = problem
         self._layout = layout
         self._per_second = per_second
+        self._levels = levels
         self._known = KnownMetrics(problem, problem.space.encoding.dim)
         self._formulas = formulas(problem)
         self._earlier = Earlier(problem, layout)
 
+    def observe(self, history: History, *, max_rows: int) -> Observations:
+        """What a history has to say, see there."""
+        if self._levels is None:
+            return observe(history, max_rows=max_rows)
+        return with_reports(observe(history, max_rows=max_rows, partial=True), history, self._levels)
+
     def table(self, data: Observations) -> Table:
         """What the observations are to a model."""
-        X = torch.from_numpy(np.ascontiguousarray(self._layout.arrange(data.X, data.active)))
+        rows = self._layout.arrange(data.X, data.active)
+        if self._levels is not None:
+            rows = np.concatenate([rows, self._levels.unit(data.fidelity)[:, None]], axis=1)
+        X = torch.from_numpy(np.ascontiguousarray(rows))
         Y, m = torch.from_numpy(data.Y), data.n_objectives
         names = [f"objective {j}" for j in range(m)] + [f"margin {j}" for j in data.margins]
         names += ["label"] if data.failures else []
