@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from gpytorch.kernels import Kernel
 from torch import Tensor
 
 from tuner.gp.acquisition import MAX_VOLUME_OBJECTIVES, Improvement, make_acquisition
@@ -28,6 +27,8 @@ from tuner.strategies.bayesian.tilts import prior_tilt, seconds_tilt, together
 from tuner.trial import Config, Proposal, Provenance
 
 if TYPE_CHECKING:
+    from gpytorch.kernels import Kernel
+
     from tuner.history import History
     from tuner.problem import Problem
     from tuner.strategies.fresh import Fresh
