@@ -14,7 +14,7 @@ from tuner.errors import UnknownNameError
 
 
 def test_the_published_names_are_there() -> None:
-    expected = {"auto", "random", "sobol", "grid", "gp", "tpe", "cmaes", "nsga2", "nsga3", "turbo"}
+    expected = {"auto", "random", "sobol", "grid", "gp", "tpe", "cmaes", "nsga2", "nsga3", "saas", "turbo"}
     assert expected <= set(catalog.names("strategies"))
     assert "sparsity" in catalog.names("objectives")
     assert "asha" in catalog.names("stopping")

@@ -26,7 +26,8 @@ from botorch.utils.safe_math import fatmin, log_fatplus
 from torch import Tensor
 
 from tuner.gp.model import Surrogate
-from tuner.gp.outcomes import Composite, Function, Known, Mixture, Outcome, Process
+from tuner.gp.outcomes import Composite, Function, Known, Mixture, Outcome, Process, Scaled
+from tuner.gp.transforms import Stretch
 
 MAX_VOLUME_OBJECTIVES = 3
 """Beyond, box decompositions are too slow, and the volume is seen along random directions."""
@@ -251,7 +252,10 @@ def _modelled(members: Sequence[Surrogate], j: int, processes: Sequence[Process]
 def _untransformed(surrogate: Surrogate, j: int, process: Process, n_samples: int, seed: int) -> Outcome:
     if j not in surrogate.transforms:
         return process
-    inverse = surrogate.transforms[j].inverse
+    transform = surrogate.transforms[j]
+    if isinstance(transform, Stretch):
+        return Scaled(process, transform.factor)
+    inverse = transform.inverse
     base = _normal(n_samples, 1, seed + 500 + j, process.values)
     return Composite(lambda U: inverse(U[..., 0]), [process], base)
 

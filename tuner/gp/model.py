@@ -24,13 +24,16 @@ from tuner import catalog
 from tuner.gp.fit import fit
 from tuner.gp.logarithmic import Logarithmic
 from tuner.gp.transfer import Mean
-from tuner.gp.transforms import Transform, bound_of, power_of, winsorise
+from tuner.gp.transforms import Stretch, Transform, bound_of, power_of, winsorise
 
 _SHORTEST_OF_LABELS = 0.25
 """Least lengthscale for class labels, in units of sqrt(d)."""
 
 _WORTH = 0.02
 """Nats a trial by which a transform must be better than none to be used."""
+
+_STRETCHES = {"stretch 2": 2.0, "stretch 4": 4.0}
+_KINDS = ("bound", "power", "positive", *_STRETCHES)
 
 _JITTERS = (0.0, 1e-6, 1e-4, 1e-2)
 
@@ -42,7 +45,7 @@ class Hyperparameters:
     Attributes:
         kernel: The covariance, unit variance.
         noise: Variance, > 0.
-        transform: The kind of transform: "none", "bound", "positive" or "power".
+        transform: The kind of transform: "none", "bound", "positive", "power", "stretch 2" or "stretch 4".
         note: What did not go as planned, for the provenance.
     """
 
@@ -172,6 +175,7 @@ class Outcomes:
         bent: Those that may be modelled under a transform, where it explains them better.
         positive: Those that may be modelled by their logarithm, where that is more normal.
         noisy: Whether trials of the same configuration are known to differ.
+        stretched: Whether processes may vary more than the trials show: their lengthscales are free to be long.
         means: Outcome -> its mean up to a constant, in its own units: what remains is what is modelled.
     """
 
@@ -181,6 +185,7 @@ class Outcomes:
     bent: Collection[int] = ()
     positive: Collection[int] = ()
     noisy: bool = False
+    stretched: bool = False
     means: Mapping[int, Mean] = field(default_factory=dict)
 
 
@@ -220,7 +225,7 @@ def learn(
     for j in range(Y.shape[1]):
         if j in outcomes.exact:
             continue
-        one = _standard(X, Y[:, j], j, outcomes, ("bound", "power", "positive"))
+        one = _standard(X, Y[:, j], j, outcomes, _KINDS)
         kernels: Callable[[], Kernel] = make
         if j == outcomes.labels:
             kernels = _longer(make, _SHORTEST_OF_LABELS * math.sqrt(X.shape[1]))
@@ -300,6 +305,8 @@ def _standard(X: Tensor, column: Tensor, j: int, outcomes: Outcomes, kinds: Coll
         found["power"] = power_of(z)
     if j in outcomes.positive and "positive" in kinds and float(y.min()) > 0:
         found["positive"] = bound_of(z, side=-1.0, limit=-centre / spread)
+    if outcomes.stretched and j != outcomes.labels:
+        found |= {name: Stretch(factor) for name, factor in _STRETCHES.items() if name in kinds}
     return _Standard(rows, z, centre * peak, spread * peak, {name: t for name, t in found.items() if t is not None})
 
 

@@ -92,6 +92,29 @@ class Process:
         return self._prior(x).unsqueeze(-1) + k @ self._weights, variance.sqrt().unsqueeze(-1)
 
 
+class Scaled:
+    """A multiple of an outcome.
+
+    Args:
+        outcome: What is multiplied.
+        factor: By what, > 0.
+    """
+
+    def __init__(self, outcome: Outcome, factor: float) -> None:
+        self._outcome = outcome
+        self._factor = factor
+
+    @property
+    def values(self) -> Tensor:
+        """Shape (S, N) or (1, N)."""
+        return self._factor * self._outcome.values
+
+    def at(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Shapes (b, S) or (b, 1)."""
+        mean, sd = self._outcome.at(x)
+        return self._factor * mean, self._factor * sd
+
+
 class Mixture:
     """An outcome that several models describe: each has its share of the samples.
 

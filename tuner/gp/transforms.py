@@ -47,6 +47,29 @@ class Transform(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Stretch:
+    """The transform u = z / factor: for a process of unit variance whose trials do not show how much it varies.
+
+    Attributes:
+        factor: > 1.
+    """
+
+    factor: float
+
+    def forward(self, Z: Tensor) -> Tensor:
+        """Z to u."""
+        return Z / self.factor
+
+    def inverse(self, U: Tensor) -> Tensor:
+        """Back."""
+        return U * self.factor
+
+    def log_slope(self, Z: Tensor) -> Tensor:
+        """log du/dz."""
+        return torch.full_like(Z, -math.log(self.factor))
+
+
+@dataclass(frozen=True, slots=True)
 class Bound:
     """The transform u = -s log(s (limit - Z)), standardised: for an outcome that presses against a bound.
 

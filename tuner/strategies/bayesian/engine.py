@@ -42,7 +42,10 @@ _MIN_SAMPLES = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How proposals are made; the fields are those of `tuner.strategies.bayesian.gp.Options`."""
+    """How proposals are made; the fields are those of `tuner.strategies.bayesian.gp.Options`, and
+
+    fit_steps: Steps of L-BFGS-B for hyperparameters.
+    """
 
     restarts: int = 8
     raw_samples: int = 512
@@ -51,6 +54,7 @@ class Settings:
     max_rows: int = 1000
     kernels: Mapping[str, str] = field(default_factory=dict)
     per_second: bool = False
+    fit_steps: int = 60
 
 
 class Engine:
@@ -76,8 +80,10 @@ class Engine:
         self._settings = settings
         self._name = name
         self._layout = Layout(problem.space, settings.kernels)
-        self._tables = Tables(problem, self._layout, per_second=settings.per_second)
-        self._learned = [Learned(self._tables, self._covariance(member)) for member in members]
+        self._tables = Tables(problem, self._layout, per_second=settings.per_second, stretched=len(members) > 1)
+        self._learned = [
+            Learned(self._tables, self._covariance(member), maxiter=settings.fit_steps) for member in members
+        ]
 
     def _covariance(self, member: Callable[[Kernel], Kernel]) -> Callable[[], Kernel]:
         return lambda: member(self._layout.covariance())

@@ -86,7 +86,7 @@ class Proposer(Protocol):
         ...
 
 
-def engine(problem: Problem, options: Options, **settings: Any) -> Engine:
+def engine(problem: Problem, options: Options, *, fit_steps: int = 60, **settings: Any) -> Engine:
     """Return an engine with these options; `settings` are for its constructor."""
     from tuner.strategies.bayesian.engine import Engine, Settings
 
@@ -100,6 +100,7 @@ def engine(problem: Problem, options: Options, **settings: Any) -> Engine:
             max_rows=options.max_rows,
             kernels=options.kernels,
             per_second=counts_seconds(problem, options.per_second),
+            fit_steps=fit_steps,
         ),
         **settings,
     )

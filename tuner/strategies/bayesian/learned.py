@@ -87,6 +87,7 @@ class Learned:
             bent=given.bent,
             positive=given.positive,
             noisy=given.noisy,
+            stretched=given.stretched,
             means=given.means,
         )
         starts = 2 if len(X) <= _STARTS_UNTIL else 1

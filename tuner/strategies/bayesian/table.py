@@ -87,15 +87,23 @@ class Tables:
         problem: It.
         layout: How its configurations are laid out for the models.
         per_second: Whether seconds matter.
+        stretched: Whether processes may vary more than the trials show.
         levels: With these, trials of every fidelity are told apart: X gets it as a last column, in [0, 1].
     """
 
     def __init__(
-        self, problem: Problem, layout: Layout, *, per_second: bool = False, levels: Levels | None = None
+        self,
+        problem: Problem,
+        layout: Layout,
+        *,
+        per_second: bool = False,
+        stretched: bool = False,
+        levels: Levels | None = None,
     ) -> None:
         self._problem = problem
         self._layout = layout
         self._per_second = per_second
+        self._stretched = stretched
         self._levels = levels
         self._known = KnownMetrics(problem, problem.space.encoding.dim)
         self._formulas = formulas(problem)
@@ -146,6 +154,7 @@ class Tables:
             bent=range(m),
             positive=parts,
             noisy=self._problem.noisy,
+            stretched=self._stretched,
             means=self._earlier.prior_means(X, Y[:, :m]),
         )
         return Table(
