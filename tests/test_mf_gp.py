@@ -17,9 +17,9 @@ import tuner
 from tests.strategy_problems import SMALL, SPACES, Lab, build, make_problem, numeric
 from tuner import catalog
 from tuner.errors import UsageError
-from tuner.fidelity import Levels
 from tuner.gp.fidelity import AcrossFidelities, cheapest, correlations, information
 from tuner.gp.model import process
+from tuner.problem import Problem
 from tuner.strategies.bayesian.mf_gp import plan
 from tuner.trial import Outcome, Proposal
 
@@ -54,6 +54,11 @@ def run(study: tuner.Study, n: int) -> list[Proposal]:
         metrics = {"y": value(proposal.config, proposal.fidelity)}
         study.finish(proposal.trial, Outcome(state="completed", metrics=metrics), ran=(0.0, proposal.fidelity))
     return proposals
+
+
+def spending(low: int, high: int, *, trials: int | None = None) -> Problem:
+    fidelity = tuner.sweep.Fidelity(parameter="epochs", min=low, max=high)
+    return dataclasses.replace(make_problem(numeric(), trials=trials), fidelity=fidelity)
 
 
 def matern(d: int) -> Any:
@@ -142,12 +147,15 @@ def test_the_most_information_per_cost_is_chosen() -> None:
 
 
 def test_the_design_is_one_in_full_then_cheap_ones_then_the_best_of_them_at_more() -> None:
-    levels = Levels("epochs", (1.0, 3.0, 27.0), log=True, column=False)
-    assert plan(levels, 2, None) == [27, *[1] * 6, 3, 3, 27, 27]
-    assert plan(levels, 40, None) == [27, *[1] * 12, 3, 3, 27, 27]
-    assert plan(levels, 2, 6) == [27, 1, 1, 1, 3, 3]
+    rising = [3, 3, 9, 9, 27, 27]
+    options = catalog.load("strategies", "mf-gp").Options
+    assert plan(spending(1, 27), options()) == [27, *[1] * 16, *rising]  # three columns
+    assert plan(spending(1, 27), options(overhead=0.1)) == [27, *[1] * 10, *rising]  # 1.5 / (1 / 27 + 0.1)
+    assert plan(spending(2, 3), options()) == [3, 2, 2, 2, 3, 3]
+    assert plan(spending(1, 27), options(initial=6)) == [27, 1, 1, 1, 3, 3]
+    assert plan(spending(1, 27, trials=40), options()) == [27, *[1] * 5, 3, 3, 9, 9]
     proposals = run(tuner.Study.create(sweep()), 8)
-    assert [p.fidelity for p in proposals] == plan(Levels("epochs", (1.0, 3.0, 9.0, 27.0), True, False), 2, 8)
+    assert [p.fidelity for p in proposals] == [27, 1, 1, 1, 1, 3, 3, 9]
     cheap = {p.trial: value(p.config, 1) for p in proposals if p.fidelity == 1}
     risen = next(p for p in proposals if p.fidelity == 3)
     assert risen.config == proposals[max(cheap, key=lambda trial: cheap[trial])].config
@@ -200,7 +208,7 @@ def test_a_resumed_study_proposes_the_same(tmp_path: Any) -> None:
 )
 def test_the_model_copes_with_every_space_several_objectives_and_failures(space: str, objectives: int) -> None:
     lab = Lab(make_problem(SPACES[space](), objectives=objectives, constraint=True))
-    lab.problem = dataclasses.replace(lab.problem, fidelity=tuner.sweep.Fidelity(parameter="epochs", min=1, max=27))
+    lab.problem = dataclasses.replace(lab.problem, fidelity=spending(1, 27).fidelity)
     strategy = build("mf-gp", lab.problem)
     for step in range(5):
         (proposal, *_) = lab.ask(strategy)

@@ -17,7 +17,7 @@ import numpy as np
 
 from tuner import pareto
 from tuner.errors import SpaceError, TunerError, UsageError
-from tuner.fidelity import Levels, levels, reached, spent
+from tuner.fidelity import levels, reached, spent
 from tuner.history import COMPLETED, History
 from tuner.strategies.bayesian.gp import counts_seconds
 from tuner.strategies.fresh import Fresh
@@ -28,7 +28,12 @@ if TYPE_CHECKING:
     from tuner.problem import Problem
     from tuner.strategies.bayesian.fidelities import FidelityEngine
 
-_MOST_CHEAP = 12
+_CHEAP_COST = 1.5
+"""What the design at the least fidelity may cost, in full trials."""
+
+_CHEAP_A_COLUMN = 4
+_FEWEST_CHEAP = 3
+_FEWEST = 6
 _PAIRS = 2
 
 
@@ -37,8 +42,9 @@ class Options:
     """What `mf-gp` can be told.
 
     Attributes:
-        initial: Trials before the first model; when None the centre in full, twice the columns plus one at the least
-            fidelity, at most 12, and two at each other one.
+        initial: Trials before the first model; when None the centre in full, four times the columns plus one at the
+            least fidelity, or as many as cost one and a half full trials, and two at each other one; at most a quarter
+            of a budget of trials, at least 6.
         share: Least share of the cost that goes to full fidelity.
         overhead: What any trial costs, in full trials, besides its share of the fidelity.
         restarts: Local searches of the acquisition function.
@@ -79,7 +85,7 @@ class MfGpSearch:
         self._space = problem.space
         self._options = options
         self._levels = levels(problem)
-        self._plan = plan(self._levels, problem.space.encoding.dim, options.initial)
+        self._plan = plan(problem, options)
         self._sequence = SobolSequence(problem.space, problem.seed & 0x7FFFFFFF)
         self._engine: FidelityEngine | None = None
 
@@ -179,20 +185,20 @@ class MfGpSearch:
         return self._engine.propose(history, fresh, n, rng, since=len(self._plan))
 
 
-def plan(levels: Levels, d: int, initial: int | None) -> list[float]:
-    """The fidelities of the initial design: one in full, then as in `Options.initial`.
-
-    Args:
-        levels: What there is.
-        d: Columns of the space.
-        initial: How many; the last are left out, or more are added at the least, as it takes.
-    """
-    cheap = min(2 * (d + 1), _MOST_CHEAP)
-    rising = [value for value in levels.values[1:] for _ in range(_PAIRS)]
+def plan(problem: Problem, options: Options) -> list[float]:
+    """The fidelities of the initial design: one in full, then as in `Options.initial`."""
+    found, d = levels(problem), problem.space.encoding.dim
+    affordable = int(_CHEAP_COST / (options.overhead + found.low / found.full))
+    cheap = min(max(affordable, _FEWEST_CHEAP), _CHEAP_A_COLUMN * (d + 1))
+    rising = [value for value in found.values[1:] for _ in range(_PAIRS)]
+    most, initial = 1 + cheap + len(rising), options.initial
+    trials = problem.budget.trials if problem.budget is not None else None
+    if initial is None and trials is not None and most > max(trials // 4, _FEWEST):
+        initial = max(trials // 4, _FEWEST)
     if initial is not None:
         rising = rising[: max(initial - 2, 0) // 2]
         cheap = max(initial - 1 - len(rising), 0)
-    return [levels.full, *[levels.low] * cheap, *rising]
+    return [found.full, *[found.low] * cheap, *rising]
 
 
 def build(problem: Problem, options: Options) -> MfGpSearch:
