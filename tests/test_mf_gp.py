@@ -17,9 +17,12 @@ import tuner
 from tests.strategy_problems import SMALL, SPACES, Lab, build, make_problem, numeric
 from tuner import catalog
 from tuner.errors import UsageError
+from tuner.fidelity import levels
 from tuner.gp.fidelity import AcrossFidelities, cheapest, correlations, information
 from tuner.gp.model import process
+from tuner.history import History
 from tuner.problem import Problem
+from tuner.strategies.bayesian.fidelities import Spending
 from tuner.strategies.bayesian.mf_gp import plan
 from tuner.trial import Outcome, Proposal
 
@@ -160,6 +163,34 @@ def test_the_design_is_one_in_full_then_cheap_ones_then_the_best_of_them_at_more
     risen = next(p for p in proposals if p.fidelity == 3)
     assert risen.config == proposals[max(cheap, key=lambda trial: cheap[trial])].config
     assert risen.provenance.reason == "initial design; epochs=3, as it was good at less"
+
+
+def test_a_trial_costs_its_share_and_a_little_or_its_seconds_once_they_say() -> None:
+    problem = spending(1, 27)
+    lab = Lab(problem)
+    for config, fidelity in zip(problem.space.sample(3, np.random.default_rng(0)), (1.0, 9.0, None), strict=True):
+        lab.add(config, fidelity=fidelity)
+    history = lab.history()
+    by_share = Spending(levels=levels(problem), share=0.7, overhead=0.01, per_second=False)
+    assert by_share.costs(history, np.array([1.0, 9.0, np.nan])) == pytest.approx(
+        [(0.01 + f / 27) / 1.01 for f in (1, 9, 27)]
+    )
+    full = 1.01 / (3 * 0.01 + 37 / 27)  # of the cost of the three trials
+    assert by_share.due(history, []) == (False, pytest.approx(full))
+    assert by_share.due(history, [9.0])[0]
+    assert dataclasses.replace(by_share, per_second=True).costs(history, np.array([1.0]))[0] == pytest.approx(
+        (0.01 + 1 / 27) / 1.01  # half a second for each trial of the lab: seconds do not say
+    )
+    seconds = np.array([2.0 + 1.0, 2.0 + 9.0, 2.0 + 27.0])  # two that the fidelity has no part in
+    measured = History(problem=problem, columns=columns(history, seconds=seconds), next_trial=3)
+    costs = dataclasses.replace(by_share, per_second=True).costs(measured, history.fidelity)
+    assert costs == pytest.approx(seconds / 29.0)
+
+
+def columns(history: History, **changed: Any) -> dict[str, Any]:
+    """The columns of a history, with some changed."""
+    names = ("number", "X", "active", "Y", "C", "outputs", "state", "fidelity", "seconds")
+    return {name: changed.get(name, getattr(history, name)) for name in names}
 
 
 @pytest.mark.parametrize("parameter", [27, {"type": "int", "min": 1, "max": 27}, {"values": [1, 3, 9, 27]}])
