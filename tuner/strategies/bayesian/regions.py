@@ -39,6 +39,9 @@ _MOST = 8.0
 _CHANGED = 20
 """Expected number of columns that a draw changes (Regis and Shoemaker 2013; Eriksson et al. 2019)."""
 
+_NEARER = (1.0, 1.0, 0.25, 0.0625)
+"""Draws move by these parts of the way: close to the best trial an improvement is small but likely."""
+
 _LEAST_DROP = 1e-10
 
 
@@ -67,7 +70,9 @@ class Region:
         d = len(self.centre)
         changed = rng.random((n, d)) < np.where(self.parameter < 0, min(_CHANGED / d, 1.0), self._chance())
         changed[np.arange(n), rng.integers(d, size=n)] = True
-        return np.where(changed, self.low + rng.random((n, d)) * (self.high - self.low), self.centre)
+        drawn = self.low + rng.random((n, d)) * (self.high - self.low)
+        nearer = np.where(self.parameter < 0, rng.choice(_NEARER, size=n)[:, None], 1.0)
+        return np.where(changed, self.centre + nearer * (drawn - self.centre), self.centre)
 
     def _chance(self) -> float:
         count = len(np.unique(self.parameter[self.parameter >= 0]))
