@@ -103,6 +103,30 @@ def test_a_configuration_may_be_tried_again_at_more_fidelity_only() -> None:
         assert (proposal.provenance.engine == "again") == accepted
 
 
+def test_only_trials_at_full_fidelity_improve_meet_a_target_or_try_patience(tmp_path: Any) -> None:
+    path = tmp_path / "study.db"
+    sweep = {
+        "name": "stops",
+        "parameters": {"x": {"min": 0.0, "max": 1.0}, "epochs": 27},
+        "metrics": {"y": {"goal": "maximize"}},
+        "fidelity": {"parameter": "epochs", "min": 1, "max": 27},
+        "search": {"method": "mf-gp", "initial": 6},
+        "budget": {"no_improvement": 1, "target": {"y": 5.0}},
+    }
+    with tuner.Study.create(sweep, path) as study:
+        for fidelity, y in ((27, 0.0), (1, 9.0), (1, -1.0)):  # the start of a design
+            (proposal,) = study.ask(1)
+            assert proposal.fidelity == fidelity
+            study.finish(proposal.trial, Outcome(state="completed", metrics={"y": y}))
+        assert study.stop_reason is None
+    with tuner.Study.open(path) as study:
+        assert study.stop_reason is None
+        while (proposal := study.ask(1)[0]).fidelity != 27:
+            study.finish(proposal.trial, Outcome(state="completed", metrics={"y": 9.0}))
+        study.finish(proposal.trial, Outcome(state="completed", metrics={"y": -1.0}))
+        assert study.stop_reason == "no improvement in 1 trials"
+
+
 def test_the_best_is_among_the_trials_that_had_the_most() -> None:
     sweep = {
         "name": "levels",

@@ -105,8 +105,9 @@ class Ledger:
         added = record.provenance.engine == "added"
         self._spend(record.state, record.metrics, seconds, added=added)
         feasible = completed and all(not margin < 0 for margin in margins)
-        self._improve(values, feasible=feasible)
-        self._reach(record.metrics, feasible=feasible)
+        if self._whole([record.fidelity])[0]:
+            self._improve(values, feasible=feasible)
+            self._reach(record.metrics, feasible=feasible)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -160,15 +161,23 @@ class Ledger:
         )  # fmt: skip
         for state, told, took, engine in zip(states, metrics, seconds, engines):
             self._spend(state, told, took, added=engine == "added")
-        feasible = completed & ~(margins < 0).any(axis=1)
+        whole = self._whole(columns["fidelity"])
+        feasible = whole & completed & ~(margins < 0).any(axis=1)
         for row in np.flatnonzero(feasible).tolist() if self._target else ():
             self._reach(metrics[row], feasible=True)
-        counted = 0
+        counted, places = 0, np.cumsum(whole) - 1  # among the trials that count
         for row in np.flatnonzero(feasible & ~self._old(y)).tolist():
-            self.spent.since_improvement += row - counted
+            self.spent.since_improvement += int(places[row]) - counted
             self._improve(values[row], feasible=True)
-            counted = row + 1
-        self.spent.since_improvement += n - counted
+            counted = int(places[row]) + 1
+        self.spent.since_improvement += int(whole.sum()) - counted
+
+    def _whole(self, fidelity: Sequence[float | None]) -> NDArray[np.bool_]:
+        """Which trials had all of the fidelity: others are no improvement, nor the lack of one, and reach no target."""
+        if self.problem.fidelity is None:
+            return np.ones(len(fidelity), dtype=np.bool_)
+        full = self.problem.fidelity.max
+        return np.array([f is None or f >= full for f in fidelity], dtype=np.bool_)
 
     def _old(self, y: Array) -> NDArray[np.bool_]:
         """Which points (n, m) the front already equals or dominates: they cannot improve on it, nor on a later one."""
