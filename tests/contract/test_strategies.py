@@ -40,7 +40,7 @@ def distinct(problem: Problem, n: int) -> list[Config]:
 
 
 def check(lab: Lab, proposals: list[Proposal]) -> None:
-    """In the space, honouring restrictions, and new."""
+    """In the space, honouring restrictions, new, and by a model that did not fail."""
     space, history = lab.problem.space, lab.history()
     keys = [space.key(proposal.config) for proposal in proposals]
     assert len(set(keys)) == len(keys)
@@ -49,6 +49,7 @@ def check(lab: Lab, proposals: list[Proposal]) -> None:
         assert space.feasible(proposal.config), proposal.config
         assert not history.seen(proposal.config), proposal.config
         assert proposal.provenance.engine in NAMES
+        assert "failed (" not in str(proposal.provenance.reason), proposal.provenance.reason
 
 
 def global_generators() -> tuple[object, ...]:
