@@ -11,6 +11,7 @@ Learning and conditioning are apart: hyperparameters learned from the first tria
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ from tuner.gp.transforms import Stretch, Transform, bound_of, power_of, winsoris
 _SHORTEST_OF_LABELS = 0.25
 """Least lengthscale for class labels, in units of sqrt(d)."""
 
-_WORTH = 0.02
+_WORTH = 0.15
 """Nats a trial by which a transform must be better than none to be used."""
 
 _STRETCHES = {"stretch 2": 2.0, "stretch 4": 4.0}
@@ -271,7 +272,8 @@ def condition(
             u = transforms[j].forward(u)
         mean = _scaled(outcomes.means[j], one.scale) if j in outcomes.means else None
         u = u if mean is None else u + mean(X[one.rows])
-        models[j] = process(found.kernel, torch.full_like(u, found.noise), X[one.rows], u, mean)
+        kernel = found.kernel if X.device.type == "cpu" else copy.deepcopy(found.kernel).to(X.device)
+        models[j] = process(kernel, torch.full_like(u, found.noise), X[one.rows], u, mean)
         observed[j] = one.rows
         notes += [found.note] if found.note else []
     return Surrogate(models, transforms, observed, X.new_tensor(loc), X.new_tensor(scale), tuple(notes))

@@ -242,11 +242,11 @@ class Interpolant:
         self._levels = {j: torch.unique(X[:, j]) for j in categorical}
         self._ordered = [j for j in range(X.shape[1]) if j not in self._levels]
         U = self._features(X)
-        n, tail = len(U), torch.cat([torch.ones(len(U), 1, dtype=U.dtype), U], dim=1)
-        A = torch.cat([torch.cdist(U, U) ** 3 + 1e-8 * torch.eye(n, dtype=U.dtype), tail], dim=1)
-        below = torch.cat([tail.T, torch.zeros(tail.shape[1], tail.shape[1], dtype=U.dtype)], dim=1)
+        n, tail = len(U), torch.cat([U.new_ones(len(U), 1), U], dim=1)
+        A = torch.cat([torch.cdist(U, U) ** 3 + 1e-8 * torch.eye(n, dtype=U.dtype, device=U.device), tail], dim=1)
+        below = torch.cat([tail.T, U.new_zeros(tail.shape[1], tail.shape[1])], dim=1)
         below[:, n:].diagonal().sub_(1e-8)  # constant columns leave the tail undetermined
-        right = torch.cat([y, torch.zeros(tail.shape[1], dtype=U.dtype)])
+        right = torch.cat([y, U.new_zeros(tail.shape[1])])
         self._solution = torch.linalg.solve(torch.cat([A, below]), right)
         self._U = U
 

@@ -39,6 +39,10 @@ Within = Callable[[Observations, Tensor, Surrogate, np.random.Generator], Region
 _INCUMBENTS = 4
 _MIN_SAMPLES = 4
 
+_MORE_ON_GPU = 8
+_GPU_PAYS = 1500
+"""Trials from which a GPU is faster: `benchmarks/suggestion_seconds.py`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -122,12 +126,12 @@ class Engine:
     ) -> list[Proposal]:
         settings, layout = self._settings, self._layout
         seed = int(rng.integers(2**31 - 1))
-        data = observe(history, max_rows=settings.max_rows)
+        device = _device(history.n)
+        data = observe(history, max_rows=settings.max_rows * (1 if device.type == "cpu" else _MORE_ON_GPU))
         table = self._tables.table(data)
-        surrogates = [
-            condition(table.X, table.Y, learned.hyperparameters(history, table), table.outcomes)
-            for learned in self._learned
-        ]
+        learned = [each.hyperparameters(history, table) for each in self._learned]
+        X, Y = table.X.to(device), table.Y.to(device)
+        surrogates = [condition(X, Y, each, table.outcomes) for each in learned]
         surrogate = surrogates[0]
         goal = table.goal(self._problem, data, surrogate)
         samples = settings.mc_samples
@@ -136,7 +140,7 @@ class Engine:
         tilt = together(
             prior_tilt(self._problem, layout, history.n - since + 1), seconds_tilt(surrogate, table.seconds)
         )
-        pending = torch.from_numpy(np.array(layout.arrange(history.pending_X, history.pending_active)))
+        pending = torch.from_numpy(np.array(layout.arrange(history.pending_X, history.pending_active))).to(device)
         region = within(data, table.X, surrogate, rng) if within is not None else None
         candidates = Candidates(
             layout, self._space, data.incumbents(_INCUMBENTS), settings.raw_samples, rng, region=region
@@ -147,8 +151,8 @@ class Engine:
             acquisition = make_acquisition(
                 surrogates,
                 goal,
-                table.X,
-                standing=torch.from_numpy(data.standing),
+                X,
+                standing=torch.from_numpy(data.standing).to(device),
                 X_pending=pending,
                 seed=seed,
                 n_samples=samples,
@@ -159,7 +163,7 @@ class Engine:
             if chosen is None:
                 break
             x, active = self._space.encoding.encode(chosen[1])
-            row = torch.from_numpy(layout.arrange(x[None], active[None]))
+            row = torch.from_numpy(layout.arrange(x[None], active[None])).to(device)
             reason = _account(acquisition.name, data, notes)
             proposals.append(self._proposal(chosen, acquisition, surrogate, row, reason))
             pending = torch.cat([pending, row])
@@ -181,6 +185,12 @@ class Engine:
                 sd[objective.name] = float(surrogate.scale[j] * sds[j])
         provenance = Provenance(engine=self._name, acquisition=chosen[0], mean=mean, sd=sd, reason=reason)
         return Proposal(config=chosen[1], provenance=provenance)
+
+
+def _device(trials: int) -> torch.device:
+    """Where models of so many trials are: on a GPU when there is one and it pays."""
+    gpu = trials >= _GPU_PAYS and torch.cuda.is_available()
+    return torch.device("cuda" if gpu else "cpu")
 
 
 def _account(name: str, data: Observations, notes: Sequence[str]) -> str:

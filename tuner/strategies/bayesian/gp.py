@@ -39,7 +39,7 @@ class Options:
         raw_samples: Draws from the space that they start from.
         mc_samples: Samples of the objectives' noise-free values at the trials; a quarter with three objectives.
         maxiter: Steps of each gradient search.
-        max_rows: Most trials a model is conditioned on: the best half and the latest.
+        max_rows: Most trials a model is conditioned on, the best half and the latest; eight times as many on a GPU.
         kernels: Parameter -> the covariance that it gets instead of the space's choice.
         per_second: Whether improvement counts per second of a trial; when None, if the budget is a time and no number
             of trials.
