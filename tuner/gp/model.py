@@ -238,11 +238,12 @@ def _learn_one(X: Tensor, one: _Standard, make: Callable[[], Kernel], **settings
     """The best of the fits under each transform: by density in z, so that the transform's Jacobian counts."""
     make_on = (lambda: make().to(X.device)) if X.is_cuda else make
     plain = fit(X, one.z, make_on, **settings)
-    best, name, score = plain, "none", plain.score + _WORTH
+    best, name, score = plain, "none", plain.score
     for kind, transform in one.transforms.items():
         found = fit(X, transform.forward(one.z), make_on, like=plain, **{**settings, "starts": 1})
         density = found.score + float(transform.log_slope(one.z).mean())
-        if found.ok and density > score:
+        worth = 0.0 if isinstance(transform, Stretch) else _WORTH  # one changes a scale, the others the shape
+        if found.ok and density > max(score, plain.score + worth):
             best, name, score = found, kind, density
     note = "" if best.ok else "hyperparameters left at their priors' modes: the fit failed"
     for parameter in best.kernel.parameters():
