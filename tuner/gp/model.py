@@ -30,9 +30,6 @@ from tuner.gp.transforms import Stretch, Transform, bound_of, power_of, winsoris
 _SHORTEST_OF_LABELS = 0.25
 """Least lengthscale for class labels, in units of sqrt(d)."""
 
-_WORTH = 0.15
-"""Nats a trial by which a transform must be better than none to be used."""
-
 _STRETCHES = {"stretch 2": 2.0, "stretch 4": 4.0}
 _KINDS = ("bound", "power", "positive", *_STRETCHES)
 
@@ -175,6 +172,7 @@ class Outcomes:
         exact: Those that are known functions of the input: no model, and no clipping.
         bent: Those that may be modelled under a transform, where it explains them better.
         positive: Those that may be modelled by their logarithm, where that is more normal.
+        worth: Nats a trial by which a transform must be better than none to be used.
         noisy: Whether trials of the same configuration are known to differ.
         stretched: Whether processes may vary more than the trials show: their lengthscales are free to be long.
         means: Outcome -> its mean up to a constant, in its own units: what remains is what is modelled.
@@ -185,6 +183,7 @@ class Outcomes:
     exact: Collection[int] = ()
     bent: Collection[int] = ()
     positive: Collection[int] = ()
+    worth: float = 0.15
     noisy: bool = False
     stretched: bool = False
     means: Mapping[int, Mean] = field(default_factory=dict)
@@ -230,11 +229,12 @@ def learn(
         kernels: Callable[[], Kernel] = make
         if j == outcomes.labels:
             kernels = _longer(make, _SHORTEST_OF_LABELS * math.sqrt(X.shape[1]))
-        learned[j] = _learn_one(X[one.rows], one, kernels, noisy=outcomes.noisy, maxiter=maxiter, starts=starts)
+        settings = {"noisy": outcomes.noisy, "maxiter": maxiter, "starts": starts}
+        learned[j] = _learn_one(X[one.rows], one, kernels, outcomes.worth, **settings)
     return learned
 
 
-def _learn_one(X: Tensor, one: _Standard, make: Callable[[], Kernel], **settings: Any) -> Hyperparameters:
+def _learn_one(X: Tensor, one: _Standard, make: Callable[[], Kernel], worth: float, **settings: Any) -> Hyperparameters:
     """The best of the fits under each transform: by density in z, so that the transform's Jacobian counts."""
     make_on = (lambda: make().to(X.device)) if X.is_cuda else make
     plain = fit(X, one.z, make_on, **settings)
@@ -242,8 +242,8 @@ def _learn_one(X: Tensor, one: _Standard, make: Callable[[], Kernel], **settings
     for kind, transform in one.transforms.items():
         found = fit(X, transform.forward(one.z), make_on, like=plain, **{**settings, "starts": 1})
         density = found.score + float(transform.log_slope(one.z).mean())
-        worth = 0.0 if isinstance(transform, Stretch) else _WORTH  # one changes a scale, the others the shape
-        if found.ok and density > max(score, plain.score + worth):
+        least = 0.0 if isinstance(transform, Stretch) else worth  # one changes a scale, the others the shape
+        if found.ok and density > max(score, plain.score + least):
             best, name, score = found, kind, density
     note = "" if best.ok else "hyperparameters left at their priors' modes: the fit failed"
     for parameter in best.kernel.parameters():

@@ -40,7 +40,7 @@ _INCUMBENTS = 4
 _MIN_SAMPLES = 4
 
 _MORE_ON_GPU = 8
-_GPU_PAYS = 1500
+_GPU_PAYS = 1000
 """Trials from which a GPU is faster: `benchmarks/suggestion_seconds.py`."""
 
 

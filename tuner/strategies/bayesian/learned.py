@@ -86,6 +86,7 @@ class Learned:
             exact={*given.exact, *left},
             bent=given.bent,
             positive=given.positive,
+            worth=given.worth,
             noisy=given.noisy,
             stretched=given.stretched,
             means=given.means,

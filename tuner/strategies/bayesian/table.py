@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from tuner.history import History
     from tuner.problem import Problem
 
+_WORTH_ALONE, _WORTH_TOGETHER = 0.15, 0.5
+"""Nats a trial by which a transform must be better than none. One objective is searched in the transform's own units;
+for several their volume counts in the metrics' units, and the way back from the transform blurs it."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
@@ -153,6 +157,7 @@ class Tables:
             exact=[*known, *composites],
             bent=range(m),
             positive=parts,
+            worth=_WORTH_ALONE if m == 1 else _WORTH_TOGETHER,
             noisy=self._problem.noisy,
             stretched=self._stretched,
             means=self._earlier.prior_means(X, Y[:, :m]),
