@@ -27,7 +27,7 @@ from tuner.gp.transforms import Bound, Power, bound_of, power_of, winsorise
 from tuner.parameters import Choice, Float
 from tuner.problem import Problem
 from tuner.space import SearchSpace
-from tuner.strategies.auto import gp_seconds
+from tuner.strategies.auto import gp_seconds, stalled
 from tuner.strategies.bayesian import engine
 from tuner.strategies.bayesian.candidates import Candidates
 from tuner.strategies.bayesian.gp import Options, initial_trials
@@ -466,8 +466,8 @@ def test_auto_chooses_by_what_it_sees() -> None:
     assert choice(make_problem(numeric(), trials=1000, constraint=True)) == "gp"
     assert choice(make_problem(numeric(), trials=5000, objectives=2)) == "nsga2"
     assert choice(make_problem(numeric(), trials=5000, objectives=4)) == "nsga3"
-    assert choice(make_problem(wide)) == "tpe"
-    assert choice(make_problem(numeric()), n=301) == "tpe"
+    assert choice(make_problem(wide)) == "turbo"
+    assert choice(make_problem(numeric()), n=1001) == "turbo"
 
 
 def test_auto_spends_no_more_on_a_suggestion_than_it_may() -> None:
@@ -475,12 +475,29 @@ def test_auto_spends_no_more_on_a_suggestion_than_it_may() -> None:
     lab = Lab(problem)
     for config in problem.space.sample(250, np.random.default_rng(0)):
         lab.add(config)
-    assert gp_seconds(250, 3, 0) > 1.0
-    (proposal,) = lab.ask(build("auto", problem))
+    assert 0.3 < gp_seconds(250, 3, 0) < 1.0
+    (proposal,) = lab.ask(build("auto", problem, floor_s=0.3, max_overhead=0.01))
     assert proposal.provenance.engine == "tpe"
-    assert "1.0 s are allowed" in proposal.provenance.reason
-    patient = build("auto", problem, floor_s=60.0)
-    assert patient._by_history(lab.history())[0] == "gp"  # type: ignore[attr-defined]
+    assert "0.3 s are allowed" in proposal.provenance.reason
+    for floor, name in ((60.0, "gp"), (0.001, "sobol")):
+        strategy = build("auto", problem, floor_s=floor, max_overhead=0.0)
+        assert strategy._by_history(lab.history())[0] == name  # type: ignore[attr-defined]
+
+
+def test_auto_looks_elsewhere_when_nothing_better_comes() -> None:
+    lab = Lab(make_problem(numeric()))
+    configs = lab.problem.space.sample(40, np.random.default_rng(0))
+    for i, config in enumerate(configs[:30]):
+        lab.add(config, metrics={"f0": float(i)})
+    assert stalled(lab.history()) == 0
+    engines = []
+    for config in configs[30:]:
+        lab.add(config, metrics={"f0": 0.0})
+    for config in lab.problem.space.sample(15, np.random.default_rng(1)):
+        lab.add(config, metrics={"f0": 0.0})
+        engines.append(build("auto", lab.problem).suggest(lab.history(), 1, np.random.default_rng(0))[0].provenance)
+    assert stalled(lab.history()) == 25
+    assert sum("a look elsewhere" in provenance.reason for provenance in engines) == 2
 
 
 def test_budget_is_read_from_the_problem() -> None:

@@ -3,14 +3,21 @@
 In this order:
 
     grid      the space is finite and the trial budget covers all of it
+    mf-gp     a fidelity is declared, nothing stops trials early, and the budget is a time or a cost, in which a trial
+              of less fidelity counts less
     cmaes     one objective, only numbers, no conditions or constraints, and at least 50 trials a column (500 in all)
     nsga2/3   several objectives and at least 2,000 trials (nsga3 from four objectives)
-    gp        up to 40 columns and 300 trials, while a suggestion costs no more than it may
-    tpe       otherwise
+    gp        up to 40 columns, and up to 1,000 trials
+    turbo     more columns or trials
+    tpe       when a suggestion of these would cost more than it may
+    sobol     when even that would
 
 What a suggestion may cost is `max_overhead` times the median trial's seconds, shared among those that run in parallel,
 but never less than `floor_s`. What one costs is estimated from trials, objectives and constraints, not measured:
 proposals depend on the history alone then, and the trials' seconds, which they do depend on, count in powers of two.
+
+When nothing better has come for a while, every third proposal looks elsewhere: the model has settled, and what it does
+not expect it does not find. Noise is learned with the model, which says in the provenance how much it found.
 """
 
 from __future__ import annotations
@@ -22,7 +29,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tuner import catalog
+from tuner import catalog, pareto
+from tuner.errors import UsageError
 from tuner.strategies.fresh import replicates
 from tuner.trial import Proposal
 
@@ -32,11 +40,16 @@ if TYPE_CHECKING:
     from tuner.strategies.protocol import Strategy
 
 _GP_COLUMNS = 40
-_GP_TRIALS = 300
+_GP_TRIALS = 1_000
 _MAX_GRID = 10_000
 _CMAES_TRIALS = 500
 _CMAES_TRIALS_A_COLUMN = 50
 _NSGA_TRIALS = 2_000
+
+_PATIENCE = 20
+_PATIENCE_A_COLUMN = 3
+_ELSEWHERE = 3
+"""Every so many proposals look elsewhere once nothing better has come for that long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +66,16 @@ class Options:
 
 
 def gp_seconds(trials: int, objectives: int, constraints: int) -> float:
-    """Return about how long one suggestion of `gp` takes on one core, in seconds.
+    """Return about how long one suggestion of `gp` takes on one core, in seconds, hyperparameters included.
 
-    Fitted to measurements at 50 and 200 trials and 8 columns, one to four objectives, with and without a constraint:
-    each outcome costs linearly in the trials, constraints and the boxes of three objectives a constant more.
+    Fitted to what `tuner bench --timing` and runs of 60 trials gave, one to five objectives: each outcome costs a
+    constant and the square of the trials, of which at most 1,000 count, and volumes a constant for each objective.
     """
-    return (objectives + constraints) * (0.15 + 2e-3 * trials) + (0.5 if constraints or objectives == 3 else 0.0)
+    each = 0.08 + 2.2e-7 * min(trials, 1_000) ** 2
+    return (objectives + constraints) * each + (0.1 * objectives if objectives > 1 else 0.0)
+
+
+_TPE_SECONDS = 0.02
 
 
 class Auto:
@@ -74,16 +91,33 @@ class Auto:
     def suggest(self, history: History, n: int, rng: np.random.Generator) -> list[Proposal]:
         """Return the proposals of the strategy that suits this problem and history best."""
         name, why = self._fixed or self._by_history(history)
+        if name in ("gp", "turbo"):
+            settled = stalled(history)
+            if settled > max(_PATIENCE, _PATIENCE_A_COLUMN * len(self._columns)) and settled % _ELSEWHERE == 0:
+                name, why = "sobol", f"nothing better in {settled} trials, a look elsewhere"
+        return [self._signed(proposal, name, why) for proposal in self._strategy(name).suggest(history, n, rng)]
+
+    def _strategy(self, name: str) -> Strategy:
         if name not in self._built:
             self._built[name] = self._build(name)
-        return [self._signed(proposal, name, why) for proposal in self._built[name].suggest(history, n, rng)]
+        return self._built[name]
 
     def _signed(self, proposal: Proposal, name: str, why: str) -> Proposal:
         reason = "; ".join(part for part in (f"auto chose {name}: {why}", proposal.provenance.reason) if part)
         return dataclasses.replace(proposal, provenance=dataclasses.replace(proposal.provenance, reason=reason))
 
+    def _builds(self, name: str) -> bool:
+        try:
+            self._strategy(name)
+        except UsageError:
+            return False
+        return True
+
     def _build(self, name: str) -> Strategy:
         module = catalog.load("strategies", name)
+        if not hasattr(module, "Options"):
+            plain: Strategy = module.build(self._problem)
+            return plain
         options = module.Options(levels=_MAX_GRID) if name == "grid" else module.Options()
         strategy: Strategy = module.build(self._problem, options)
         return strategy
@@ -94,6 +128,8 @@ class Auto:
         trials = problem.budget.trials if problem.budget is not None else None
         if d == 0:
             return "random", "there is nothing to search"
+        if problem.fidelity is not None and problem.early_stop is None and trials is None and self._builds("mf-gp"):
+            return "mf-gp", "the budget counts what a trial costs, and less fidelity costs less"
         if trials is None:
             return None
         size = problem.space.size()
@@ -112,15 +148,15 @@ class Auto:
         return None
 
     def _by_history(self, history: History) -> tuple[str, str]:
-        d, m, c = len(self._columns), history.Y.shape[1], history.C.shape[1]
-        if d > _GP_COLUMNS:
-            return "tpe", f"{d} columns are too many for gp"
-        if history.n > _GP_TRIALS:
-            return "tpe", f"{history.n} trials are too many for gp"
-        cost, allowed = gp_seconds(history.n, m, c), self._allowed(history)
-        if cost > allowed:
+        d, m, c, n = len(self._columns), history.Y.shape[1], history.C.shape[1], history.n
+        allowed, cost = self._allowed(history), gp_seconds(history.n, m, c)
+        if cost <= allowed and d <= _GP_COLUMNS and n <= _GP_TRIALS:
+            return "gp", f"{d} columns, {n} trials, {m} objective{'s' if m > 1 else ''}"
+        if cost <= allowed:
+            return "turbo", f"{d} columns are many" if d > _GP_COLUMNS else f"{n} trials are many"
+        if allowed >= _TPE_SECONDS:
             return "tpe", f"gp would take about {cost:.1f} s a suggestion, and {allowed:.1f} s are allowed"
-        return "gp", f"{d} columns, {history.n} trials, {m} objective{'s' if m > 1 else ''}"
+        return "sobol", f"{allowed:.3f} s are allowed for a suggestion"
 
     def _allowed(self, history: History) -> float:
         seconds = history.seconds[np.isfinite(history.seconds) & (history.seconds > 0)]
@@ -129,6 +165,15 @@ class Auto:
         typical = 2.0 ** round(math.log2(float(np.median(seconds))))
         share = self._options.max_overhead * typical / max(self._problem.parallel, 1)
         return max(self._options.floor_s, share)
+
+
+def stalled(history: History) -> int:
+    """Return how many trials have finished since one that nothing has dominated so far."""
+    known = history.feasible & ~np.isnan(history.Y).any(axis=1)
+    if not known.any():
+        return 0
+    best = np.flatnonzero(known)[pareto.non_dominated(history.Y[known])]
+    return history.n - 1 - int(best[0] if history.Y.shape[1] == 1 else best[-1])
 
 
 def build(problem: Problem, options: Options) -> Auto:

@@ -39,6 +39,9 @@ Within = Callable[[Observations, Tensor, Surrogate, np.random.Generator], Region
 _INCUMBENTS = 4
 _MIN_SAMPLES = 4
 
+_NOISY = 0.01
+"""Share of an objective's variance from which its noise is worth a word."""
+
 _MORE_ON_GPU = 8
 _GPU_PAYS = 1000
 """Trials from which a GPU is faster: `benchmarks/suggestion_seconds.py`."""
@@ -171,6 +174,9 @@ class Engine:
 
     def _notes(self, surrogates: Sequence[Surrogate]) -> list[str]:
         found = list(dict.fromkeys(note for surrogate in surrogates for note in surrogate.notes))
+        first = surrogates[0].models.get(0)
+        if first is not None and float(first.noise.mean()) > _NOISY:
+            found.append(f"noise of {float(first.noise.mean()):.0%} of the variance")
         return [f"{len(surrogates)} models"] * (len(surrogates) > 1) + found
 
     def _proposal(
