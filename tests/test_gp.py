@@ -629,3 +629,21 @@ def test_directions_see_the_volume_that_boxes_count() -> None:
     # proportional: 4,096 directions know a mean to about 3%, and corners are rounded
     ratio = seen / torch.tensor(gains, dtype=torch.float64)
     assert float(ratio.std() / ratio.mean()) < 0.1
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+@pytest.mark.parametrize("objectives", [1, 2, 4])
+def test_models_on_a_gpu_propose_what_models_on_the_cpu_do(monkeypatch: pytest.MonkeyPatch, objectives: int) -> None:
+    lab = Lab(make_problem(conditional(), objectives=objectives, constraint=True))
+    for config in lab.problem.space.sample(40, np.random.default_rng(0)):
+        lab.add(config)
+    found = []
+    for pays in (10**9, 0):
+        monkeypatch.setattr(engine, "_GPU_PAYS", pays)
+        (proposal,) = build("gp", lab.problem).suggest(lab.history(), 1, np.random.default_rng(1))
+        assert proposal.provenance.engine == "gp", proposal.provenance.reason
+        found.append(proposal)
+    # rounding differs between the devices, and searches of 50 steps with it
+    values = [proposal.provenance.acquisition for proposal in found]
+    assert values[0] == pytest.approx(values[1], abs=0.05)
