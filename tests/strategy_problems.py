@@ -168,12 +168,14 @@ class Lab:
     Attributes:
         trials: Number -> (configuration, state or "pending", metrics).
         fidelities: Number -> what the trial had, of those that had less than all.
+        seconds: Number -> what the trial took, where that is not half a second.
     """
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.trials: dict[int, tuple[Config, str, dict[str, float]]] = {}
         self.fidelities: dict[int, float] = {}
+        self.seconds: dict[int, float] = {}
 
     def add(
         self,
@@ -222,7 +224,8 @@ class Lab:
             margins = self.problem.margins(config, metrics, None)
             buffer.append(
                 number=number, x=x, active=active, y=self.problem.values(metrics), margins=margins, state=state,
-                fidelity=self.fidelities.get(number), seconds=0.5, outputs=self.problem.outputs_of(metrics),
+                fidelity=self.fidelities.get(number), seconds=self.seconds.get(number, 0.5),
+                outputs=self.problem.outputs_of(metrics),
             )  # fmt: skip
         return buffer.cut(
             next_trial=upto,

@@ -70,8 +70,13 @@ def seconds_tilt(surrogate: Surrogate, column: int | None) -> Function | None:
     if column is None or column not in surrogate.models:
         return None
     model: GaussianProcess = surrogate.models[column]
-    scale, loc = surrogate.scale[column], surrogate.loc[column]
-    return lambda x: -(loc + scale * (model.prior(x) + model.kernel.forward(x, model.X) @ model.weights))
+    scale, loc, transform = surrogate.scale[column], surrogate.loc[column], surrogate.transforms.get(column)
+
+    def tilt(x: Tensor) -> Tensor:
+        u = model.prior(x) + model.kernel.forward(x, model.X) @ model.weights
+        return -(loc + scale * (u if transform is None else transform.inverse(u)))
+
+    return tilt
 
 
 def together(*tilts: Function | None) -> Function | None:

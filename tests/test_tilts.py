@@ -1,0 +1,146 @@
+"""Tilts of the acquisition function: declared priors (piBO) and seconds a trial."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.strategy_problems import Lab, build, make_problem
+from tuner.expressions import parse
+from tuner.gp.covariance import Layout
+from tuner.gp.model import Hyperparameters, Outcomes, condition
+from tuner.gp.transforms import Stretch
+from tuner.parameters import Bool, Choice, Float, Int, Permutation, Prior, Simplex, Subset, Vector
+from tuner.space import SearchSpace
+from tuner.strategies.bayesian import tilts
+from tuner.strategies.bayesian.gp import Options, counts_seconds
+from tuner.sweep import Budget
+
+
+def believed() -> SearchSpace:
+    """Priors on every kind of parameter, one of them mostly inactive, beside a parameter without."""
+    return SearchSpace(
+        [
+            Float("x", low=-1.0, high=2.0, prior=Prior(0.5, "high")),
+            Float("lr", low=1e-5, high=1.0, log=True, prior=Prior(1e-3)),
+            Int("k", low=1, high=9, prior=Prior(9, "low")),
+            Choice("c", values=("a", "b", "d"), prior=Prior("b", "high")),
+            Choice("o", values=(1, 2, 4), ordered=True, prior=Prior(2)),
+            Bool("flag", prior=Prior(True)),
+            Float("momentum", low=0.0, high=0.99, when="flag and c != 'd'", prior=Prior(0.9, "high")),
+            Choice("nested", values=("p", "q"), when="momentum > 0.3", prior=Prior("q")),
+            Vector("keep", length=3, low=0.1, high=1.0, monotone="decreasing", when="flag", prior=Prior(0.5)),
+            Subset("layers", items=("q", "k", "v"), min_size=1, prior=Prior(["q"])),
+            Simplex("mix", items=("web", "code"), prior=Prior({"web": 0.9, "code": 0.1})),
+            Permutation("order", items=("i", "j", "l"), prior=Prior(["l", "j", "i"])),
+            Float("free", low=0.0, high=1.0),
+        ],
+        [parse("x + free <= 2.5")],
+    )
+
+
+def test_the_tilt_is_the_priors_log_density_times_its_weight() -> None:
+    space = believed()
+    layout = Layout(space)
+    X, active = space.encoding.encode_many(space.sample(200, np.random.default_rng(0)))
+    assert 0 < active[:, space.encoding.slices["momentum"].start].sum() < 200
+    tilt = tilts.prior_tilt(make_problem(space, trials=50), layout, 4)
+    assert tilt is not None
+    expected = 50 / 10 / 4 * np.maximum(space.prior_log_density(X, active), -30.0)
+    found = tilt(torch.from_numpy(layout.arrange(X, active))).numpy()
+    assert found == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    assert np.ptp(expected) > 1.0
+
+
+def test_the_weight_decays_and_a_density_is_never_nothing() -> None:
+    space = SearchSpace([Float(f"x{i}", low=0.0, high=1.0, prior=Prior(0.0, "high")) for i in range(4)])
+    layout, corner = Layout(space), torch.ones(1, 4, dtype=torch.float64)
+    found = []
+    for started in (1, 2, 10, 1000):
+        tilt = tilts.prior_tilt(make_problem(space, trials=40), layout, started)
+        assert tilt is not None
+        found.append(float(tilt(corner)))
+    assert space.prior_log_density(np.ones((1, 4)))[0] < -100.0
+    assert found == pytest.approx([4 * -30.0, 2 * -30.0, 0.4 * -30.0, 0.004 * -30.0])
+    assert tilts.prior_tilt(make_problem(SearchSpace([Float("x", low=0.0, high=1.0)])), layout, 1) is None
+    assert tilts.together(None, None) is None
+
+
+def test_every_other_trial_of_the_initial_design_is_drawn_from_the_priors() -> None:
+    # The first is where they are densest. Draws have a log density above 1.5, 99 of 100; as few uniform points have.
+    space = SearchSpace([Float(f"x{i}", low=0.0, high=1.0, prior=Prior(0.9, "high")) for i in range(6)])
+    lab = Lab(make_problem(space))
+    configs = lab.run(build("gp", lab.problem, initial=8), 8)
+    density = space.prior_log_density(space.encoding.encode_many(configs)[0])
+    assert configs[0] == pytest.approx(dict.fromkeys(configs[0], 0.9))
+    assert density[1::2].min() > 1.5 > density[2::2].max()
+
+
+def best_gaps(at: float | None, n: int, seed: int) -> list[float]:
+    """How far the best of n trials so far is from the top of a wavy bowl in three columns; a prior at `at` in each."""
+    prior = None if at is None else Prior(at)
+    space = SearchSpace([Float(f"x{i}", low=0.0, high=1.0, prior=prior) for i in range(3)])
+    lab = Lab(make_problem(space, trials=24, seed=seed))
+    strategy = build("gp", lab.problem)
+    gaps = []
+    for _ in range(n):
+        (proposal,) = lab.ask(strategy)
+        z = np.array([proposal.config[f"x{i}"] for i in range(3)]) - 0.2
+        gaps.append(float(10 * np.square(z).sum() + (1 - np.cos(9 * z)).sum()))
+        lab.add(proposal.config, metrics={"f0": -gaps[-1]})
+    return [min(gaps[: i + 1]) for i in range(n)]
+
+
+def test_a_good_prior_speeds_the_search_up_and_a_wrong_one_is_forgotten() -> None:
+    # What Hvarfner et al. 2022 show, made small: medians of three seeds.
+    runs = [(None, 16), (0.3, 16), (1.0, 24)]
+    cold, good, wrong = (np.median([best_gaps(at, n, seed) for seed in range(3)], axis=0) for at, n in runs)
+    assert good[11] <= 0.3 * cold[11]
+    assert good[15] <= 0.3 * cold[15]
+    assert wrong[15] > cold[15]  # it was believed
+    assert wrong[23] <= 0.5 * cold[15]  # and forgotten
+
+
+def seconds_of(config: Any) -> float:
+    """Ten times as many in the lower half of x."""
+    return 10.0 if config["x"] < 0.5 else 1.0
+
+
+@pytest.mark.parametrize(("per_second", "cheap"), [(None, True), (False, False)])
+def test_of_two_equal_tops_the_one_of_quick_trials_is_tried_when_time_runs_out(per_second: Any, cheap: bool) -> None:
+    space = SearchSpace([Float("x", low=0.0, high=1.0), Float("y", low=0.0, high=1.0)])
+    problem = dataclasses.replace(make_problem(space), budget=Budget(time=3600.0))
+    lab = Lab(problem)
+    strategy = build("gp", problem, per_second=per_second)
+    for _ in range(16):
+        (proposal,) = lab.ask(strategy)
+        x, y = proposal.config["x"], proposal.config["y"]
+        value = -((abs(x - 0.5) - 0.3) ** 2) - (y - 0.5) ** 2
+        lab.seconds[lab.add(proposal.config, metrics={"f0": value})] = seconds_of(proposal.config)
+    dear = [seconds_of(config) > 1.0 for config, _, _ in list(lab.trials.values())[8:]]
+    assert sum(dear) == 0 if cheap else sum(dear) >= 4
+
+
+def test_seconds_count_by_themselves_only_when_time_is_all_that_runs_out() -> None:
+    problem = make_problem(SearchSpace([Float("x", low=0.0, high=1.0)]))
+    budgets = [Budget(time=60.0), Budget(time=60.0, trials=9), Budget(trials=9)]
+    found = [counts_seconds(dataclasses.replace(problem, budget=budget), Options().per_second) for budget in budgets]
+    assert found == [True, False, False]
+    assert counts_seconds(problem, True)
+
+
+@pytest.mark.parametrize("transform", ["none", "stretch 4"])
+def test_the_seconds_tilt_is_minus_the_predicted_logarithm(transform: str) -> None:
+    X = torch.linspace(0, 1, 9, dtype=torch.float64).unsqueeze(-1)
+    logs = 2.0 + 3.0 * X
+    kernel = Layout(SearchSpace([Float("x", low=0.0, high=1.0)])).covariance()
+    surrogate = condition(X, logs, {0: Hyperparameters(kernel, 1e-6, transform)}, Outcomes(stretched=True))
+    assert isinstance(surrogate.transforms.get(0), Stretch) == (transform != "none")
+    tilt = tilts.seconds_tilt(surrogate, 0)
+    assert tilt is not None
+    assert tilt(X).detach().numpy() == pytest.approx(-logs[:, 0].numpy(), abs=0.01)
+    assert tilts.seconds_tilt(surrogate, None) is None
