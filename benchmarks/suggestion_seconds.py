@@ -10,33 +10,14 @@ is read off this table.
 from __future__ import annotations
 
 import sys
-import time
 
 import numpy as np
 import torch
 
 import tuner.strategies.bayesian.engine as engine
-from tuner.bench.methods import open_session
-from tuner.bench.suite import suite
+from tuner.bench.timing import asked
 
-PROBLEM = "levy-10"
 ASKS = 6
-
-
-def seconds(n: int) -> tuple[float, float]:
-    """The first suggestion after n random trials, and the median of the next ones."""
-    problem = suite()[PROBLEM]
-    session = open_session("gp", problem, n + ASKS, 0, 60.0)
-    for config in problem.space.sample(n, np.random.default_rng(0)):
-        session.add(config, problem.evaluate(config))
-    times = []
-    for _ in range(ASKS):
-        begun = time.perf_counter()
-        config_or_none = session.ask()
-        times.append(time.perf_counter() - begun)
-        assert config_or_none is not None
-        session.tell(config_or_none, problem.evaluate(config_or_none))
-    return times[0], float(np.median(times[1:]))
 
 
 def main(sizes: list[int]) -> None:
@@ -45,10 +26,10 @@ def main(sizes: list[int]) -> None:
     print(f"{'trials':>8}  {'device':<6} {'first s':>8} {'next s':>8}")
     for device, pays in devices.items():  # once for what a first use of a device costs
         engine._GPU_PAYS = pays
-        seconds(30)
+        asked("gp", 30, ASKS)
         for n in sizes:
-            first, later = seconds(n)
-            print(f"{n:>8}  {device:<6} {first:>8.3f} {later:>8.3f}", flush=True)
+            first, *later = asked("gp", n, ASKS)
+            print(f"{n:>8}  {device:<6} {first:>8.3f} {float(np.median(later)):>8.3f}", flush=True)
 
 
 if __name__ == "__main__":

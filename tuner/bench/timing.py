@@ -21,8 +21,8 @@ PROBLEM = "levy-10"
 ASKS = 5
 
 
-def measure(method: str, n: int, asks: int = ASKS) -> float:
-    """The median seconds of `asks` suggestions on 10 columns after n random trials, each told before the next."""
+def asked(method: str, n: int, asks: int = ASKS) -> list[float]:
+    """The seconds of `asks` suggestions on 10 columns after n random trials, each told before the next."""
     problem = suite()[PROBLEM]
     session = open_session(method, problem, n + asks + 1, 0, 60.0)
     for config in problem.space.sample(n, np.random.default_rng(0)):
@@ -35,7 +35,12 @@ def measure(method: str, n: int, asks: int = ASKS) -> float:
         if config_or_none is None:
             break
         session.tell(config_or_none, problem.evaluate(config_or_none))
-    return float(np.median(seconds))
+    return seconds
+
+
+def measure(method: str, n: int, asks: int = ASKS) -> float:
+    """Their median."""
+    return float(np.median(asked(method, n, asks)))
 
 
 def table(
