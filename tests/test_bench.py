@@ -347,3 +347,8 @@ def test_timing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0.0 < seconds["random"]["5"] < 5.0
     with pytest.raises(UsageError, match="whole numbers"):
         timed("random", "5,x", "table")
+
+
+def test_every_problem_makes_a_sweep() -> None:
+    for name, problem in suite().items():
+        assert open_session("random", problem, 3, 0, 60.0).ask() is not None, name

@@ -44,7 +44,7 @@ def _validated(data: str, score: str, model: Callable[[Config], Any]) -> Callabl
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             loss = -float(np.mean(cross_val_score(estimator, X, y, cv=folds, scoring=score, error_score=-1e9)))
-        return {"loss": min(loss / 50 if data == "diabetes" else loss, 10.0)}
+        return {"error": min(loss / 50 if data == "diabetes" else loss, 10.0)}
 
     return evaluate
 
@@ -198,7 +198,7 @@ def _branches() -> BenchProblem:
 
 def _real(name: str, split: Split, parameters: list[Parameter], evaluate: Any, best: float) -> BenchProblem:
     return BenchProblem(
-        name=name, kind="conditional", split=split, space=SearchSpace(parameters), metrics=minimise("loss"),
+        name=name, kind="conditional", split=split, space=SearchSpace(parameters), metrics=minimise("error"),
         evaluate=evaluate, best=best, exact=False, costly=True, source="scikit-learn's bundled data, cross-validated",
     )  # fmt: skip
 
