@@ -288,6 +288,36 @@ def logs(
         _say(log_text(opened, trial, names=("stderr.log",) if stderr else ("stdout.log", "stderr.log"), tail=tail))
 
 
+@app.command()
+def plot(
+    kind: Annotated[
+        str, typer.Argument(help="front, progress, parallel, importance, slice, contour, curves or timeline.")
+    ],
+    study: StudyArgument = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A .png or .svg file (default: KIND.png).")
+    ] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option("--metric", "-m", help="The metric to draw; twice for the axes of a front.")
+    ] = None,
+    parameter: Annotated[
+        list[str] | None, typer.Option("--parameter", "-p", help="Only this parameter; repeat it.")
+    ] = None,
+    over: Annotated[str, typer.Option("--over", help="Progress over trials or time.")] = "trials",
+    width: Annotated[float, typer.Option("--width", help="Inches; 6.5 is a page's text, 3.3 a column's.")] = 6.5,
+    height: Annotated[float | None, typer.Option("--height", help="Inches (default: what suits the plot).")] = None,
+    dpi: Annotated[int, typer.Option("--dpi", help="Dots an inch, for PNG.")] = 160,
+) -> None:
+    """Draw a study for a paper or a pull request. Example: tuner plot front digits -o front.svg"""
+    with _reading(study) as opened:
+        from tuner.plots.canvas import Size
+        from tuner.verbs.plotting import Request, plot_study
+
+        size = Size(width=width, height=height, dpi=dpi)
+        request = Request(metrics=metric or (), parameters=parameter or (), over=over, size=size)
+        _say(plot_study(opened, kind, output, request))
+
+
 @app.command("list")
 def list_(format: FormatOption = "table", json: JsonOption = False, name: KeyOption = None) -> None:
     """The studies under .tuner/. Example: tuner list"""

@@ -1,0 +1,1 @@
+"""What pictures and comparisons show, as plain data: one file a view. Nothing is drawn here."""
