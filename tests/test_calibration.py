@@ -80,13 +80,11 @@ def test_leave_one_out_equals_conditioning_on_the_others() -> None:
         assert sd[i].item() ** 2 == pytest.approx(float(K[i, i] - weights @ K[rest, i]), abs=1e-9)
 
 
-def test_predictions_count_the_noise_that_repeats_show() -> None:
+def test_predictions_have_a_mean_a_deviation_and_an_outcome() -> None:
     provenance = {"mean": {"a": 1.0, "b": 2.0}, "sd": {"a": 0.3}}
-    alone = predictions(provenance, {"a": 1.6, "b": 3.0}, {"a_sd": 0.8})
-    assert alone == {"a": Prediction(1.0, 0.3, 1.6)}
-    assert alone["a"].z == pytest.approx(2.0)
-    repeated = predictions(provenance, {"a": 1.6}, {"a_sd": 0.8}, repeats=4)
-    assert repeated["a"].sd == pytest.approx(0.5)
+    found = predictions(provenance, {"a": 1.6, "b": 3.0, "c": 4.0})
+    assert found == {"a": Prediction(1.0, 0.3, 1.6)}
+    assert found["a"].z == pytest.approx(2.0)
     assert Prediction(1.0, 0.0, 1.0).z is None
 
 

@@ -146,7 +146,7 @@ class Prediction:
 
     Attributes:
         mean: In the metric's own units.
-        sd: Of the outcome: the model's, and what the trial's own repeats say of the noise of their mean.
+        sd: Of the outcome, noise included.
         outcome: As measured.
     """
 
@@ -165,32 +165,24 @@ class Prediction:
         return {**asdict(self), "z": self.z}
 
 
-def predictions(
-    provenance: Mapping[str, Any], metrics: Mapping[str, float], measures: Mapping[str, float], *, repeats: int = 1
-) -> dict[str, Prediction]:
+def predictions(provenance: Mapping[str, Any], metrics: Mapping[str, float]) -> dict[str, Prediction]:
     """Return the predictions of one trial by metric, where there was a mean, a deviation and an outcome.
 
     Args:
         provenance: Its fields `mean` and `sd`, by metric.
         metrics: What came.
-        measures: Among them `<metric>_sd`, when the metrics are means of repeats.
-        repeats: Of how many.
     """
     means, sds = provenance.get("mean", {}), provenance.get("sd", {})
-    found = {}
-    for name in means.keys() & sds.keys() & metrics.keys():
-        noise = measures.get(f"{name}_sd", 0.0) / math.sqrt(repeats) if repeats > 1 else 0.0
-        found[name] = Prediction(means[name], math.hypot(sds[name], noise), metrics[name])
-    return found
+    names = means.keys() & sds.keys() & metrics.keys()
+    return {name: Prediction(means[name], sds[name], metrics[name]) for name in names}
 
 
 def prequential(study: Study) -> dict[str, Calibration]:
     """Return what the predictions made when trials were proposed turned out to be worth, by objective."""
     problem = study.problem
-    repeats = problem.repeats.n if problem.repeats is not None else 1
     made = [
-        predictions(*map(json.loads, (provenance, metrics, measures or "{}")), repeats=repeats)
-        for state, provenance, metrics, measures, _ in study.stored("state", "provenance", "metrics", "measures")
+        predictions(json.loads(provenance), json.loads(metrics))
+        for state, provenance, metrics, _ in study.stored("state", "provenance", "metrics")
         if state == "completed" and '"mean"' in provenance and metrics
     ]
     found = {metric.name: _of(metric.name, made) for metric in problem.objectives}

@@ -13,7 +13,8 @@ never touched. That keeps the cost of `random` flat from the first trial to the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +32,25 @@ Encoded = Callable[[], tuple[Array, NDArray[np.bool_]]]
 Curve = tuple[NDArray[np.int64], Array]
 
 COMPLETED, PRUNED, FAILED, INFEASIBLE = range(4)
-_NAMES = ("number", "X", "active", "Y", "C", "outputs", "state", "fidelity", "seconds")
+_NAMES = ("number", "X", "active", "Y", "C", "outputs", "state", "fidelity", "seconds", "repeats")
 STATE_CODES = {"completed": COMPLETED, "pruned": PRUNED, "failed": FAILED, "infeasible": INFEASIBLE}
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """What a finalist gave when it was measured again on fresh seeds: means, as rows of a history hold them.
+
+    Attributes:
+        y: Objectives, maximised, m of them.
+        margins: Constraint margins, c of them.
+        outputs: What composite objectives read.
+        n: Of how many measurements.
+    """
+
+    y: Sequence[float]
+    margins: Sequence[float]
+    outputs: Sequence[float]
+    n: int
 
 
 class HistoryBuffer:
@@ -44,6 +62,7 @@ class HistoryBuffer:
     def __init__(self, problem: Problem, *, deferred: Encoded | None = None) -> None:
         self.problem = problem
         self.n = 0
+        self.planned = float(problem.repeats.n) if problem.repeats is not None else 1.0
         self._deferred = deferred
         d, m, c = problem.space.encoding.dim, len(problem.objectives), len(problem.constraints)
         self._columns: dict[str, NDArray[np.generic]] = {
@@ -54,6 +73,7 @@ class HistoryBuffer:
             "state": np.empty(64, dtype=np.int8),
             "fidelity": np.empty(64),
             "seconds": np.empty(64),
+            "repeats": np.empty(64),
         }
         if deferred is None:
             self._columns |= {"X": np.empty((64, d)), "active": np.empty((64, d), dtype=np.bool_)}
@@ -70,6 +90,7 @@ class HistoryBuffer:
         fidelity: float | None,
         seconds: float,
         outputs: Sequence[float] | None = None,
+        repeats: float | None = None,
     ) -> None:
         """Add one finished trial, in the units described in the module's notation."""
         self._make_room(self.n + 1)
@@ -83,6 +104,7 @@ class HistoryBuffer:
             "state": STATE_CODES[state],
             "fidelity": np.nan if fidelity is None else fidelity,
             "seconds": seconds,
+            "repeats": self.planned if repeats is None else repeats,
         }
         for name, column in self._columns.items():
             column[self.n] = row[name]
@@ -110,6 +132,7 @@ class HistoryBuffer:
         fidelity: Sequence[float | None],
         seconds: Sequence[float],
         outputs: Array | None = None,
+        repeats: Sequence[float] | None = None,
     ) -> None:
         """Add finished trials; `x` and `active` are None when they are deferred."""
         end = self.n + len(number)
@@ -124,6 +147,7 @@ class HistoryBuffer:
             "state": [STATE_CODES[state] for state in states],
             "fidelity": [np.nan if value is None else value for value in fidelity],
             "seconds": seconds,
+            "repeats": self.planned if repeats is None else repeats,
         }
         for name, column in self._columns.items():
             column[self.n : end] = rows[name]
@@ -144,6 +168,7 @@ class HistoryBuffer:
         seen: Callable[[Config], bool],
         n_seen: int,
         curve: Callable[[int], Curve],
+        again: Mapping[int, Again] | None = None,
     ) -> History:
         """An immutable view of what is there now."""
         return History(
@@ -154,6 +179,7 @@ class HistoryBuffer:
             seen=seen,
             n_seen=n_seen,
             curve=curve,
+            again=again,
         )
 
 
@@ -181,6 +207,7 @@ class History:
         seen: Whether a configuration is finished or pending already.
         n_seen: How many distinct configurations that is.
         curve: Trial number -> (steps (k,), objectives (k, m) maximised) as reported while it ran.
+        again: Trial number -> what it gave when it was measured again, of the finalists that were.
     """
 
     def __init__(
@@ -193,6 +220,7 @@ class History:
         seen: Callable[[Config], bool] = lambda config: False,
         n_seen: int = 0,
         curve: Callable[[int], Curve] | None = None,
+        again: Mapping[int, Again] | None = None,
     ) -> None:
         self.problem = problem
         self.pending = pending
@@ -200,12 +228,13 @@ class History:
         self.seen = seen
         self.n_seen = n_seen
         self.curve = curve or (lambda number: (np.empty(0, dtype=np.int64), np.empty((0, len(problem.objectives)))))
+        self.again = again or {}
         self._columns = columns
 
     def first(self, n: int) -> History:
         """What was known when only the `n` trials with the lowest numbers had finished; nothing was pending."""
         columns = {name: self._column(name)[:n] for name in _NAMES}
-        return History(problem=self.problem, columns=columns, next_trial=n, curve=self.curve)
+        return History(problem=self.problem, columns=columns, next_trial=n, curve=self.curve, again=self.again)
 
     def since(self, row: int) -> History:
         """The same moment without the first `row` finished trials; what is pending, and what was seen, stays."""
@@ -217,6 +246,7 @@ class History:
             seen=self.seen,
             n_seen=self.n_seen,
             curve=self.curve,
+            again=self.again,
         )
 
     @property
@@ -285,6 +315,11 @@ class History:
     def seconds(self) -> Array:
         """Evaluation time of each trial, shape (n,)."""
         return self._column("seconds")  # type: ignore[return-value]
+
+    @cached_property
+    def repeats(self) -> Array:
+        """How many measurements each trial's metrics are the means of, shape (n,)."""
+        return self._column("repeats")  # type: ignore[return-value]
 
     @cached_property
     def feasible(self) -> NDArray[np.bool_]:

@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.budget import Spent
-from tuner.history import Array, Curve, History, HistoryBuffer
+from tuner.history import Again, Array, Curve, History, HistoryBuffer
 from tuner.keys import KeySet
 from tuner.problem import Problem
 from tuner.records import TrialRecord
+from tuner.repeats import REPEATS, measured_again
 from tuner.trial import Config, Proposal
 
 Reader = Callable[[int], TrialRecord]
@@ -58,6 +59,7 @@ class Ledger:
         self._configs = configs
         self._keys = KeySet()
         self._curves: dict[int, list[tuple[int, list[float]]]] = {}
+        self._again: dict[int, tuple[Config, Mapping[str, float], int]] = {}
         self._front = np.empty((0, len(problem.objectives)))
 
     def add(self, proposal: Proposal) -> None:
@@ -101,6 +103,7 @@ class Ledger:
             fidelity=record.fidelity,
             seconds=seconds,
             outputs=problem.outputs_of(record.metrics),
+            repeats=record.measures.get(REPEATS),
         )
         added = record.provenance.engine == "added"
         self._spend(record.state, record.metrics, seconds, added=added)
@@ -108,6 +111,15 @@ class Ledger:
         if self._whole([record.fidelity])[0]:
             self._improve(values, feasible=feasible)
             self._reach(record.metrics, feasible=feasible)
+
+    def annotate(self, record: TrialRecord) -> None:
+        """Take in what was measured of a finished trial since it finished."""
+        self._measured_again(record.trial, record.config, record.measures)
+
+    def _measured_again(self, trial: int, config: Config, measures: Mapping[str, float]) -> None:
+        metrics, n = measured_again(self.problem, measures)
+        if n:
+            self._again[trial] = config, metrics, n
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -158,7 +170,10 @@ class Ledger:
             number=columns["trial"], x=x, active=active, y=y, margins=margins, states=states,
             fidelity=columns["fidelity"], seconds=seconds,
             outputs=np.array([problem.outputs_of(m) for m in metrics]) if problem.outputs else None,
+            repeats=[measures.get(REPEATS, self.buffer.planned) for measures in columns["measures"]],
         )  # fmt: skip
+        for row, (trial, measures) in enumerate(zip(columns["trial"], columns["measures"], strict=True)):
+            self._measured_again(trial, columns["config"][row] if "config" in columns else {}, measures)
         for state, told, took, engine in zip(states, metrics, seconds, engines):
             self._spend(state, told, took, added=engine == "added")
         whole = self._whole(columns["fidelity"])
@@ -267,4 +282,10 @@ class Ledger:
             seen=self.seen,
             n_seen=len(self._keys) if self._configs is None else self.buffer.n,
             curve=self.curve,
+            again={trial: self._row_again(*found) for trial, found in self._again.items()},
         )
+
+    def _row_again(self, config: Config, metrics: Mapping[str, float], n: int) -> Again:
+        problem = self.problem
+        margins = problem.margins(config, metrics, self.baseline)
+        return Again(problem.values(metrics), margins, problem.outputs_of(metrics), n)

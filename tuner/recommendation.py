@@ -215,7 +215,8 @@ def _fitted(history: History) -> Surrogate | None:
     X = torch.from_numpy(np.array(layout.arrange(data.X, data.active)))
     outcomes = Outcomes(exact=exact, bent=modelled, noisy=is_noisy(history))
     with one_thread():
-        return fit_surrogate(X, torch.from_numpy(Y), outcomes, covariance=layout.covariance)
+        share = torch.from_numpy(data.share)
+        return fit_surrogate(X, torch.from_numpy(Y), outcomes, share=share, covariance=layout.covariance)
 
 
 def _exact(problem: Problem) -> list[int]:
@@ -236,11 +237,10 @@ def _left_out(surrogate: Surrogate, problem: Problem) -> dict[str, Calibration]:
 
 def _by_fresh(study: Study, chosen: TrialRecord) -> Recommendation:
     """A finalist by its fresh mean, plus or minus 1.96 standard errors."""
-    assert study.problem.repeats is not None
-    n = study.problem.repeats.finalist_n - int(chosen.measures.get(f"{repeats.PREFIX}failed", 0))
+    means, n = repeats.measured_again(study.problem, chosen.measures)
     values = {}
     for metric in study.problem.objectives:
-        mean = chosen.measures[repeats.PREFIX + metric.name]
+        mean = means[metric.name]
         sd = chosen.measures.get(f"{repeats.PREFIX}{metric.name}_sd")
         reach = _Z95 * sd / n**0.5 if sd is not None else float("inf")
         values[metric.name] = Interval(mean, mean - reach, mean + reach)

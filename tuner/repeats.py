@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,19 +24,23 @@ from tuner.trial import Outcome
 
 if TYPE_CHECKING:
     from tuner.history import History
+    from tuner.problem import Problem
     from tuner.records import TrialRecord
     from tuner.study import Study
 
 PREFIX = "final."
+REPEATS = "repeats"
+"""The measure that says how many measurements a trial's metrics are the means of."""
+
 _FIRST_REPLICATE = 1_000_000  # beyond the replicates of any trial, so that no seed is used twice
 
 
 def averaged(outcomes: Sequence[Outcome]) -> Outcome:
-    """Mean of the repeats' metrics; their standard deviations join the measures as `<metric>_sd`."""
+    """Mean of the repeats' metrics; their number joins the measures, and standard deviations as `<metric>_sd`."""
     names = set.intersection(*(set(outcome.metrics) for outcome in outcomes))
     values = {name: [outcome.metrics[name] for outcome in outcomes] for name in sorted(names)}
     spread = {f"{name}_sd": statistics.stdev(v) for name, v in values.items()} if len(outcomes) > 1 else {}
-    total: dict[str, float] = dict(outcomes[-1].measures)
+    total: dict[str, float] = {**outcomes[-1].measures, REPEATS: float(len(outcomes))}
     for name in ("wall_s", "cpu_s", "gpu_energy_j"):
         if name in total:
             total[name] = sum(outcome.measures.get(name, 0.0) for outcome in outcomes)
@@ -65,6 +69,15 @@ def confirmed(study: Study) -> list[TrialRecord]:
     records = [study.read(number) for number in finalists(study.history)]
     done = [record for record in records if all(PREFIX + name in record.measures for name in names)]
     return sorted(done, key=lambda record: -_fresh_values(study, record)[0])
+
+
+def measured_again(problem: Problem, measures: Mapping[str, float]) -> tuple[dict[str, float], int]:
+    """Means of a finalist's fresh measurements by metric, and of how many; ({}, 0) of a trial without."""
+    if not all(PREFIX + metric.name in measures for metric in problem.objectives):
+        return {}, 0
+    asked = problem.repeats.finalist_n if problem.repeats is not None else 1
+    means = {k.removeprefix(PREFIX): value for k, value in measures.items() if k.startswith(PREFIX)}
+    return means, max(asked - int(means.get("failed", 0)), 1)
 
 
 def recommended(study: Study) -> TrialRecord | None:

@@ -393,8 +393,8 @@ class Study:
 
     def annotate(self, trial: int, measures: Mapping[str, float]) -> None:
         """Add to what was measured beside the metrics, such as a front member's test score."""
-        merged = {**self.read(trial).measures, **measures}
-        self._store.update_trial(trial, measures=dumps(merged))
+        self._store.update_trial(trial, measures=dumps({**self.read(trial).measures, **measures}))
+        self._ledger.annotate(self.read(trial))
 
     def spend(self, seconds: float) -> None:
         """Count wall-clock time against the budget."""

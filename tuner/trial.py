@@ -81,7 +81,7 @@ class Provenance:
         engine: The strategy's registry name, or "baseline", "initial", "warm", "enqueued", "added".
         acquisition: Value of the acquisition function at the point, in its own units.
         mean: Predicted metrics by name, in the metrics' own units and signs.
-        sd: Predicted standard deviations by name.
+        sd: Predicted standard deviations by name, of what is to be measured: noise included.
         reason: Why this engine, or why it fell back to another.
         seconds: Time spent on the suggestion.
     """

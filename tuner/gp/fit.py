@@ -72,6 +72,7 @@ def fit(
     z: Tensor,
     covariance: Callable[[], Kernel],
     *,
+    share: Tensor | None = None,
     noisy: bool = False,
     maxiter: int = 60,
     starts: int = 2,
@@ -83,13 +84,14 @@ def fit(
         X: Shape (n, d), float64.
         z: Shape (n,).
         covariance: Makes a covariance whose hyperparameters are at their priors' modes.
+        share: What part of the noise's variance each outcome has, shape (n,); all of it when None.
         noisy: Whether the outcomes are known to be noisy.
         maxiter: Steps of L-BFGS-B from each start.
         starts: The first is at the priors' modes; the next have lengthscales a factor 4 shorter, then longer.
         like: A fit of similar outcomes with the same covariance: starts where it ended.
     """
     kernel = covariance()
-    packed = _Packed(kernel, like)
+    packed = _Packed(kernel, like, 1.0 if share is None else share)
     best: tuple[float, Array] | None = None
     for shift in (0.0, -math.log(4.0), math.log(4.0))[:starts]:
         start = packed.start(shift)
@@ -113,8 +115,9 @@ def fit(
 class _Packed:
     """The raw parameters of a covariance, and the logarithm of the noise, as one vector."""
 
-    def __init__(self, kernel: Kernel, like: Fitted | None = None) -> None:
+    def __init__(self, kernel: Kernel, like: Fitted | None = None, share: Tensor | float = 1.0) -> None:
         self.kernel = kernel
+        self.share = share
         self.parameters = list(kernel.parameters())
         first = kernel if like is None else like.kernel
         self._first = np.concatenate([p.detach().cpu().numpy().ravel() for p in first.parameters()] or [np.empty(0)])
@@ -159,7 +162,7 @@ def _loss(v: Array, packed: _Packed, X: Tensor, z: Tensor, noisy: bool) -> tuple
     F = packed.kernel.forward(X, X)
     with torch.no_grad():
         K = F.detach().clone()
-        K.diagonal().add_(noise)
+        K.diagonal().add_(noise * packed.share)
         L, info = torch.linalg.cholesky_ex(K)
         if int(info) or not bool(torch.isfinite(L[-1, -1])):
             return _BAD, np.zeros_like(v)
@@ -175,7 +178,7 @@ def _loss(v: Array, packed: _Packed, X: Tensor, z: Tensor, noisy: bool) -> tuple
     torch.autograd.backward([F, prior], [-slope, -torch.ones_like(prior)])
     noise_prior, noise_slope = noise_log_prior(noise, noisy=noisy)
     value = -(float(likelihood) + float(prior.detach()) + noise_prior) / n
-    gradient = np.append(packed.gradient(), -noise * float(slope.diagonal().sum()) - noise_slope) / n
+    gradient = np.append(packed.gradient(), -noise * float((packed.share * slope.diagonal()).sum()) - noise_slope) / n
     if not (math.isfinite(value) and np.isfinite(gradient).all()):
         return _BAD, np.zeros_like(v)
     return value, gradient

@@ -136,6 +136,7 @@ class Surrogate:
         observed: Outcome -> the rows of X that its process is conditioned on.
         loc: Shape (k,): Y = loc + scale * Z.
         scale: Shape (k,), > 0.
+        noise: Outcome -> the variance of a trial's noise, in u.
         notes: What did not go as planned, for the provenance.
     """
 
@@ -144,6 +145,7 @@ class Surrogate:
     observed: Mapping[int, Tensor]
     loc: Tensor
     scale: Tensor
+    noise: Mapping[int, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def predict(self, X: Tensor) -> tuple[Tensor, Tensor]:
@@ -158,6 +160,20 @@ class Surrogate:
                 ends = [self.transforms[j].inverse(mean[:, j] + step * sd[:, j]) for step in (-1.0, 0.0, 1.0)]
                 mean[:, j], sd[:, j] = ends[1], (ends[2] - ends[0]) / 2
         return self.loc + self.scale * mean, self.scale * sd
+
+    def noise_sd(self, X: Tensor) -> Tensor:
+        """Return the standard deviation of the noise of trials at X (n, d), in Z, shape (n, k); 0 for known outcomes.
+
+        Under a transform half the width of its central 68%, around the median outcome.
+        """
+        found = X.new_zeros(len(X), len(self.loc))
+        for j, variance in self.noise.items():
+            sd = math.sqrt(variance)
+            found[:, j] = sd
+            if j in self.transforms:
+                u, inverse = self.models[j].predict(X)[0], self.transforms[j].inverse
+                found[:, j] = (inverse(u + sd) - inverse(u - sd)) / 2
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,6 +221,7 @@ def learn(
     Y: Tensor,
     outcomes: Outcomes | None = None,
     *,
+    share: Tensor | None = None,
     covariance: Callable[[], Kernel] | None = None,
     maxiter: int = 60,
     starts: int = 2,
@@ -215,12 +232,14 @@ def learn(
         X: Inputs, shape (n, d), float64.
         Y: Outcomes, shape (n, k), NaN where unknown.
         outcomes: What is known of them.
+        share: What part of the noise's variance each row has, shape (n,); all of it when None.
         covariance: Makes a covariance over X; matern over all columns when None.
         maxiter: Steps of L-BFGS-B for the hyperparameters.
         starts: How many times it starts.
     """
     outcomes = outcomes or Outcomes()
     make = covariance or (lambda: catalog.load("kernels", "matern").Matern(X.shape[1]).double())
+    share = X.new_ones(len(X)) if share is None else share
     learned = {}
     for j in range(Y.shape[1]):
         if j in outcomes.exact:
@@ -229,7 +248,7 @@ def learn(
         kernels: Callable[[], Kernel] = make
         if j == outcomes.labels:
             kernels = _longer(make, _SHORTEST_OF_LABELS * math.sqrt(X.shape[1]))
-        settings = {"noisy": outcomes.noisy, "maxiter": maxiter, "starts": starts}
+        settings = {"share": share[one.rows], "noisy": outcomes.noisy, "maxiter": maxiter, "starts": starts}
         learned[j] = _learn_one(X[one.rows], one, kernels, outcomes.worth, **settings)
     return learned
 
@@ -252,10 +271,16 @@ def _learn_one(X: Tensor, one: _Standard, make: Callable[[], Kernel], worth: flo
 
 
 def condition(
-    X: Tensor, Y: Tensor, learned: Mapping[int, Hyperparameters], outcomes: Outcomes | None = None
+    X: Tensor,
+    Y: Tensor,
+    learned: Mapping[int, Hyperparameters],
+    outcomes: Outcomes | None = None,
+    *,
+    share: Tensor | None = None,
 ) -> Surrogate:
-    """Return processes with these hyperparameters, conditioned on all of X (n, d) and Y (n, k)."""
+    """Return processes with these hyperparameters, conditioned on all of X (n, d) and Y (n, k); `share` as above."""
     outcomes = outcomes or Outcomes()
+    share = X.new_ones(len(X)) if share is None else share
     models: dict[int, GaussianProcess] = {}
     transforms: dict[int, Transform] = {}
     observed: dict[int, Tensor] = {}
@@ -274,15 +299,18 @@ def condition(
         mean = _scaled(outcomes.means[j], one.scale) if j in outcomes.means else None
         u = u if mean is None else u + mean(X[one.rows])
         kernel = found.kernel if X.device.type == "cpu" else copy.deepcopy(found.kernel).to(X.device)
-        models[j] = process(kernel, torch.full_like(u, found.noise), X[one.rows], u, mean)
+        models[j] = process(kernel, found.noise * share[one.rows], X[one.rows], u, mean)
         observed[j] = one.rows
         notes += [found.note] if found.note else []
-    return Surrogate(models, transforms, observed, X.new_tensor(loc), X.new_tensor(scale), tuple(notes))
+    noise = {j: learned[j].noise for j in models}
+    return Surrogate(models, transforms, observed, X.new_tensor(loc), X.new_tensor(scale), noise, tuple(notes))
 
 
-def fit_surrogate(X: Tensor, Y: Tensor, outcomes: Outcomes | None = None, **settings: Any) -> Surrogate:
+def fit_surrogate(
+    X: Tensor, Y: Tensor, outcomes: Outcomes | None = None, *, share: Tensor | None = None, **settings: Any
+) -> Surrogate:
     """Learn and condition at once; arguments as for `learn`."""
-    return condition(X, Y, learn(X, Y, outcomes, **settings), outcomes)
+    return condition(X, Y, learn(X, Y, outcomes, share=share, **settings), outcomes, share=share)
 
 
 def _scaled(mean: Mean, scale: float) -> Mean:

@@ -225,9 +225,7 @@ def _predictions(study: Study, record: TrialRecord) -> dict[str, Prediction]:
     """What was expected of a completed trial when it was proposed, by metric."""
     if record.state != "completed":
         return {}
-    repeated = study.problem.repeats.n if study.problem.repeats is not None else 1
-    provenance = {"mean": record.provenance.mean, "sd": record.provenance.sd}
-    return predictions(provenance, record.metrics, record.measures, repeats=repeated)
+    return predictions({"mean": record.provenance.mean, "sd": record.provenance.sd}, record.metrics)
 
 
 def _against(one: Prediction | None) -> str:

@@ -14,17 +14,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tuner.gp.acquisition import MAX_VOLUME_OBJECTIVES, Improvement, make_acquisition
+from tuner.gp.acquisition import MAX_VOLUME_OBJECTIVES, make_acquisition
 from tuner.gp.covariance import Layout
 from tuner.gp.model import Surrogate, condition
 from tuner.gp.optimize import one_thread
 from tuner.strategies.bayesian.candidates import Candidates
 from tuner.strategies.bayesian.learned import Learned
 from tuner.strategies.bayesian.observations import Observations, observe
+from tuner.strategies.bayesian.predicted import predicted
 from tuner.strategies.bayesian.regions import Region
 from tuner.strategies.bayesian.table import Tables
 from tuner.strategies.bayesian.tilts import prior_tilt, seconds_tilt, together
-from tuner.trial import Config, Proposal, Provenance
+from tuner.trial import Proposal, Provenance
 
 if TYPE_CHECKING:
     from gpytorch.kernels import Kernel
@@ -133,8 +134,8 @@ class Engine:
         data = observe(history, max_rows=settings.max_rows * (1 if device.type == "cpu" else _MORE_ON_GPU))
         table = self._tables.table(data)
         learned = [each.hyperparameters(history, table) for each in self._learned]
-        X, Y = table.X.to(device), table.Y.to(device)
-        surrogates = [condition(X, Y, each, table.outcomes) for each in learned]
+        X, Y, share = table.X.to(device), table.Y.to(device), table.share.to(device)
+        surrogates = [condition(X, Y, each, table.outcomes, share=share) for each in learned]
         surrogate = surrogates[0]
         goal = table.goal(self._problem, data, surrogate)
         samples = settings.mc_samples
@@ -168,7 +169,9 @@ class Engine:
             x, active = self._space.encoding.encode(chosen[1])
             row = torch.from_numpy(layout.arrange(x[None], active[None])).to(device)
             reason = _account(acquisition.name, data, notes)
-            proposals.append(self._proposal(chosen, acquisition, surrogate, row, reason))
+            mean, sd = predicted(self._problem, acquisition, surrogates, goal, row)
+            provenance = Provenance(engine=self._name, acquisition=chosen[0], mean=mean, sd=sd, reason=reason)
+            proposals.append(Proposal(config=chosen[1], provenance=provenance))
             pending = torch.cat([pending, row])
         return proposals
 
@@ -179,19 +182,6 @@ class Engine:
             found.append(f"noise of {float(first.noise.mean()):.0%} of the variance")
         return [f"{len(surrogates)} models"] * (len(surrogates) > 1) + found
 
-    def _proposal(
-        self, chosen: tuple[float, Config], acquisition: Improvement, surrogate: Surrogate, x: Tensor, reason: str
-    ) -> Proposal:
-        mean, sd = {}, {}
-        if acquisition.objectives:
-            means, sds = acquisition.predict(x)
-            for j, objective in enumerate(self._problem.objectives):
-                value = float(surrogate.loc[j] + surrogate.scale[j] * means[j])
-                mean[objective.name] = objective.sign * value
-                sd[objective.name] = float(surrogate.scale[j] * sds[j])
-        provenance = Provenance(engine=self._name, acquisition=chosen[0], mean=mean, sd=sd, reason=reason)
-        return Proposal(config=chosen[1], provenance=provenance)
-
 
 def _device(trials: int) -> torch.device:
     """Where models of so many trials are: on a GPU when there is one and it pays."""
@@ -201,4 +191,4 @@ def _device(trials: int) -> torch.device:
 
 def _account(name: str, data: Observations, notes: Sequence[str]) -> str:
     failed = f", {data.failures} of them failed" if data.failures else ""
-    return "; ".join([f"{name} over {len(data.X)} trials{failed}", *notes])
+    return "; ".join([f"{name} over {data.n_trials} trials{failed}", *notes])

@@ -27,6 +27,7 @@ from tuner.history import COMPLETED
 from tuner.strategies.bayesian.candidates import Candidates
 from tuner.strategies.bayesian.learned import Learned
 from tuner.strategies.bayesian.observations import Observations, observe
+from tuner.strategies.bayesian.predicted import predicted
 from tuner.strategies.bayesian.table import Table, Tables
 from tuner.strategies.bayesian.tilts import prior_tilt
 from tuner.trial import Config, Proposal, Provenance
@@ -133,7 +134,8 @@ class FidelityEngine:
         seed = int(rng.integers(2**31 - 1))
         data = self._tables.observe(history, max_rows=settings.max_rows)
         table = self._tables.table(data)
-        surrogate = condition(table.X, table.Y, self._learned.hyperparameters(history, table), table.outcomes)
+        learned = self._learned.hyperparameters(history, table)
+        surrogate = condition(table.X, table.Y, learned, table.outcomes, share=table.share)
         target = observe(history, max_rows=settings.max_rows)
         goal = table.goal(self._problem, target, surrogate)
         full = np.isnan(data.fidelity) | (data.fidelity >= levels.full)
@@ -163,7 +165,9 @@ class FidelityEngine:
             value, proposal_config, level, why = chosen
             row = self._row(proposal_config, level)
             account = "; ".join([f"{acquisition.name} over {_count(data)}", why, *surrogate.notes])
-            proposals.append(self._proposal(proposal_config, level, value, acquisition, surrogate, row, account))
+            mean, sd = predicted(self._problem, acquisition, [surrogate], goal, row)
+            provenance = Provenance(engine="mf-gp", acquisition=value, mean=mean, sd=sd, reason=account)
+            proposals.append(Proposal(config=proposal_config, fidelity=level, provenance=provenance))
             X = torch.cat([X, row])
             standing = torch.cat([standing, torch.tensor([level >= levels.full])])
         return proposals
@@ -237,26 +241,6 @@ class FidelityEngine:
         if any(self._space.key(p.config) == key for p in proposals):
             return False
         return reached(history, config) < level if history.seen(config) else fresh.acceptable(config)
-
-    def _proposal(
-        self,
-        config: Config,
-        level: float,
-        value: float,
-        acquisition: Improvement,
-        surrogate: Surrogate,
-        row: Tensor,
-        reason: str,
-    ) -> Proposal:
-        mean: dict[str, float] = {}
-        sd: dict[str, float] = {}
-        if acquisition.objectives:
-            means, sds = acquisition.predict(row)
-            for j, objective in enumerate(self._problem.objectives):
-                mean[objective.name] = objective.sign * float(surrogate.loc[j] + surrogate.scale[j] * means[j])
-                sd[objective.name] = float(surrogate.scale[j] * sds[j])
-        provenance = Provenance(engine="mf-gp", acquisition=value, mean=mean, sd=sd, reason=reason)
-        return Proposal(config=config, fidelity=level, provenance=provenance)
 
 
 class _Weighed:

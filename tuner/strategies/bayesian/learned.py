@@ -60,6 +60,7 @@ class Learned:
         n = checkpoint(history.n)
         past = history if n == history.n else history.first(n)
         key = past.X.tobytes() + past.Y.tobytes() + past.C.tobytes() + past.state.tobytes() + past.fidelity.tobytes()
+        key += past.repeats.tobytes() + repr(sorted(past.again.items())).encode()
         if key not in self._cache:
             while len(self._cache) >= _KEPT:
                 self._cache.pop(next(iter(self._cache)))
@@ -75,10 +76,10 @@ class Learned:
 
     def _learn(self, table: Table, names: set[str]) -> dict[str, Hyperparameters]:
         """Of the named columns that have a model and values, from evenly spaced rows when there are too many."""
-        X, Y, given = table.X, table.Y, table.outcomes
+        X, Y, share, given = table.X, table.Y, table.share, table.outcomes
         if len(X) > _ROWS:
             rows = np.linspace(0, len(X) - 1, _ROWS).astype(int)
-            X, Y = X[rows], Y[rows]
+            X, Y, share = X[rows], Y[rows], share[rows]
         left = [j for j, name in enumerate(table.names) if name not in names or not bool((Y[:, j] == Y[:, j]).any())]
         outcomes = Outcomes(
             two_sided=given.two_sided,
@@ -92,5 +93,5 @@ class Learned:
             means=given.means,
         )
         starts = 2 if len(X) <= _STARTS_UNTIL else 1
-        found = learn(X, Y, outcomes, covariance=self._covariance, maxiter=self._maxiter, starts=starts)
+        found = learn(X, Y, outcomes, share=share, covariance=self._covariance, maxiter=self._maxiter, starts=starts)
         return {table.names[j]: learned for j, learned in found.items()}

@@ -8,7 +8,7 @@ classifier, and enough to leave a region where trials crash.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,8 @@ class Observations:
         seconds: What the trials took, shape (n,).
         margins: Which constraint each margin belongs to.
         fidelity: What was spent, NaN for all of it, shape (n,).
+        share: What part of the noise's variance each row has, shape (n,): 1 / k when it is the mean of k times as many
+            measurements as a trial ordinarily is.
     """
 
     X: Array
@@ -52,6 +54,7 @@ class Observations:
     seconds: Array
     margins: tuple[int, ...]
     fidelity: Array
+    share: Array
 
     @property
     def objectives(self) -> Array:
@@ -59,9 +62,34 @@ class Observations:
         return self.Y[:, : self.n_objectives]
 
     @property
+    def n_trials(self) -> int:
+        """How many rows are trials; the others say more of one of these, and took no seconds of their own."""
+        return int((~np.isnan(self.seconds)).sum())
+
+    @property
     def complete(self) -> NDArray[np.bool_]:
         """Rows with every objective, shape (n,)."""
         return np.asarray(~np.isnan(self.objectives).any(axis=1), dtype=np.bool_)
+
+    def extended(
+        self, *, X: Array, active: NDArray[np.bool_], Y: Array, outputs: Array, fidelity: Array, share: Array
+    ) -> Observations:
+        """With more rows, which say something of the outcomes and count as no trial: never feasible, never the best."""
+        n = len(X)
+        no, unknown = np.zeros(n, dtype=np.bool_), np.full(n, np.nan)
+        return replace(
+            self,
+            X=np.concatenate([self.X, X]),
+            active=np.concatenate([self.active, active]),
+            Y=np.concatenate([self.Y, Y]),
+            feasible=np.concatenate([self.feasible, no]),
+            violation=np.concatenate([self.violation, unknown]),
+            standing=np.concatenate([self.standing, no]),
+            outputs=np.concatenate([self.outputs, outputs]),
+            seconds=np.concatenate([self.seconds, unknown]),
+            fidelity=np.concatenate([self.fidelity, fidelity]),
+            share=np.concatenate([self.share, share]),
+        )
 
     def incumbents(self, n: int) -> Array:
         """The `n` best inputs, feasible first, shape (<= n, d)."""
@@ -86,7 +114,8 @@ class Observations:
 def observe(history: History, *, max_rows: int, partial: bool = False) -> Observations:
     """Return what a history has to say, in at most `max_rows` rows: the best half and the latest.
 
-    Rows of reduced fidelity count only while no trial has run at full fidelity, or with `partial`.
+    Rows of reduced fidelity count only while no trial has run at full fidelity, or with `partial`. A finalist that was
+    measured again has a second row.
     """
     problem = history.problem
     label = np.where(np.isin(history.state, (FAILED, INFEASIBLE)), -1.0, 1.0)
@@ -106,7 +135,8 @@ def observe(history: History, *, max_rows: int, partial: bool = False) -> Observ
     violation = -np.minimum(np.nan_to_num(history.C), 0.0).sum(axis=1)
     violation = np.where(np.isnan(history.Y).any(axis=1), np.nan, violation)
     rows = _rows(whole, history.feasible, violation, max_rows)
-    return Observations(
+    planned = problem.repeats.n if problem.repeats is not None else 1
+    data = Observations(
         X=np.array(history.X[rows]),
         Y=np.concatenate(columns, axis=1)[rows],
         feasible=history.feasible[rows],
@@ -119,6 +149,30 @@ def observe(history: History, *, max_rows: int, partial: bool = False) -> Observ
         seconds=history.seconds[rows],
         margins=tuple(useful),
         fidelity=np.array(history.fidelity[rows]),
+        share=planned / history.repeats[rows],
+    )
+    again = [at for at, row in enumerate(rows) if int(history.number[row]) in history.again] if history.again else []
+    return _with_again(data, history, rows[again], np.array(again, dtype=np.int64), planned)
+
+
+def _with_again(
+    data: Observations, history: History, rows: NDArray[np.int64], at: NDArray[np.int64], planned: int
+) -> Observations:
+    """With rows for what some trials, `rows` of the history and `at` those of the data, gave when measured again."""
+    found = [history.again[int(number)] for number in history.number[rows]]
+    if not found:
+        return data
+    n, m = len(found), data.n_objectives
+    Y = np.full((n, data.Y.shape[1]), np.nan)
+    Y[:, :m] = np.where(np.isnan(data.Y[at, :m]), np.nan, [each.y for each in found])
+    Y[:, m : m + len(data.margins)] = [[each.margins[j] for j in data.margins] for each in found]
+    return data.extended(
+        X=data.X[at],
+        active=data.active[at],
+        Y=Y,
+        outputs=np.array([each.outputs for each in found]).reshape(n, data.outputs.shape[1]),
+        fidelity=data.fidelity[at],
+        share=np.array([planned / each.n for each in found]),
     )
 
 

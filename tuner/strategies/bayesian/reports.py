@@ -6,7 +6,6 @@ step is beyond its fidelity, or before the half of it. A trial adds at most one 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,18 +33,13 @@ def with_reports(data: Observations, history: History, levels: Levels) -> Observ
     n = len(rows)
     Y = np.full((n, data.Y.shape[1]), np.nan)
     Y[:, : data.n_objectives] = [values for _, _, values in found]
-    no = np.zeros(n, dtype=np.bool_)
-    return replace(
-        data,
-        X=np.concatenate([data.X, history.X[rows]]),
-        active=np.concatenate([data.active, history.active[rows]]),
-        Y=np.concatenate([data.Y, Y]),
-        feasible=np.concatenate([data.feasible, no]),
-        violation=np.concatenate([data.violation, np.full(n, np.nan)]),
-        standing=np.concatenate([data.standing, no]),
-        outputs=np.concatenate([data.outputs, np.full((n, data.outputs.shape[1]), np.nan)]),
-        seconds=np.concatenate([data.seconds, np.full(n, np.nan)]),
-        fidelity=np.concatenate([data.fidelity, [step for _, step, _ in found]]),
+    return data.extended(
+        X=history.X[rows],
+        active=history.active[rows],
+        Y=Y,
+        outputs=np.full((n, data.outputs.shape[1]), np.nan),
+        fidelity=np.array([step for _, step, _ in found]),
+        share=np.ones(n),
     )
 
 

@@ -42,6 +42,7 @@ class Table:
     Attributes:
         X: Inputs as models see them, shape (n, d + a).
         Y: Shape (n, k), NaN where unknown.
+        share: What part of the noise's variance each row has, shape (n,).
         names: What each column is, k of them.
         n_objectives: The first of the columns.
         n_margins: The next, the label of failures included.
@@ -53,6 +54,7 @@ class Table:
 
     X: Tensor
     Y: Tensor
+    share: Tensor
     names: tuple[str, ...]
     n_objectives: int
     n_margins: int
@@ -165,6 +167,7 @@ class Tables:
         return Table(
             X=X,
             Y=all_columns,
+            share=torch.from_numpy(data.share),
             names=tuple(names),
             n_objectives=m,
             n_margins=width - m,
