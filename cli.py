@@ -156,48 +156,15 @@ def run(
     sets = [*(set_ or []), *([f"parallel={parallel}"] if parallel else [])]
     with _errors():
         from tuner.verbs.preview import preview
+        from tuner.verbs.running import Request, run_sweep
 
         if dry_run:
             _say(preview(sweep, params=param or (), sets=sets, suggestions=3, warm_start=warm_start or ()))
             return
-        code = _run(sweep, directory, param or [], sets, warm_start or [], new=new, adopt=adopt, plain=plain,
-                    quiet=quiet, json=json, verbose=verbose)  # fmt: skip
+        request = Request(sweep=sweep, directory=directory, params=param or (), sets=sets, warm_start=warm_start or (),
+                          new=new, adopt=adopt, plain=plain, quiet=quiet, verbose=verbose, json=json)  # fmt: skip
+        code = run_sweep(request, _say, width=_width())
     raise typer.Exit(code)
-
-
-def _run(
-    sweep: Path,
-    directory: Path | None,
-    params: list[str],
-    sets: list[str],
-    warm_start: list[str],
-    *,
-    new: bool,
-    adopt: bool,
-    plain: bool,
-    quiet: bool,
-    verbose: bool,
-    json: bool,
-) -> int:
-    import tuner
-    from tuner.reporting.progress import make_progress
-    from tuner.reporting.texts import describe, exit_code, what_next
-    from tuner.sweep import load_sweep
-
-    loaded = load_sweep(sweep, params=params, sets=sets, warm_start=warm_start)
-    if verbose or (loaded.notes and not quiet):
-        for note in loaded.notes:
-            print(f"note: {note}", file=sys.stderr)
-    no_color = bool(os.environ.get("NO_COLOR"))
-    observer = make_progress(plain=plain, quiet=quiet, no_color=no_color, environment=os.environ)
-    with tuner.run(loaded, directory, new=new, adopt=adopt, observer=observer) as study:
-        _say(describe(study, "json" if json else "table", width=_width()))
-        if not quiet and not json:
-            again = [str(sweep), *(["--dir", str(directory)] if directory else [])]
-            flags = (("-P", params), ("-S", sets), ("--warm-start", warm_start))
-            again += [word for flag, words in flags for text in words for word in (flag, text)]
-            print(what_next(study, again), file=sys.stderr)
-        return exit_code(study)
 
 
 @app.command()
@@ -318,13 +285,34 @@ def plot(
         _say(plot_study(opened, kind, output, request))
 
 
-@app.command("list")
-def list_(format: FormatOption = "table", json: JsonOption = False, name: KeyOption = None) -> None:
-    """The studies under .tuner/. Example: tuner list"""
+@app.command()
+def compare(
+    studies: Annotated[list[str], typer.Argument(help="Folders or names of studies; the first is compared with.")],
+    format: Annotated[str, typer.Option("--format", "-f", help="table, json or md.")] = "table",
+    json: JsonOption = False,
+) -> None:
+    """Set studies over one another: fronts, bests, cost. Example: tuner compare before after"""
     with _errors():
-        from tuner.reporting.texts import list_text
+        from tuner.verbs.comparing import compare_studies
 
-        _say(list_text(_format(format, json), names=name or ()))
+        _say(compare_studies(studies, "json" if json else format, width=_width()))
+
+
+@app.command("list")
+def list_(
+    what: Annotated[
+        str, typer.Argument(help="studies, strategies, objectives, search_spaces, kernels or stopping.")
+    ] = ("studies"),
+    format: FormatOption = "table",
+    json: JsonOption = False,
+    name: KeyOption = None,
+) -> None:
+    """The studies under .tuner/, or what there is of a kind. Example: tuner list strategies"""
+    with _errors():
+        from tuner.reporting.texts import catalog_text, list_text
+
+        chosen = _format(format, json)
+        _say(list_text(chosen, names=name or ()) if what == "studies" else catalog_text(what, chosen, names=name or ()))
 
 
 # --- control ---
