@@ -111,7 +111,8 @@ def legend_above(figure: Figure, axes: Axes) -> None:
     """A legend over the plot, where it hides nothing; none for a single entry or less."""
     handles, labels = axes.get_legend_handles_labels()
     if len(labels) > 1:
-        figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 5))
+        across = int(figure.get_figwidth() / ((max(map(len, labels)) + 4) * LETTER))
+        figure.legend(handles, labels, loc="outside upper center", ncols=min(max(across, 1), len(labels)))
 
 
 def parameter_ticks(axes: Axes, axis: ParameterAxis, *, room: float = 5.0, vertical: bool = False) -> None:
@@ -123,7 +124,7 @@ def parameter_ticks(axes: Axes, axis: ParameterAxis, *, room: float = 5.0, verti
         axes.set_ylim(-0.04, 1.04)
         axes.set_ylabel(text(axis.name))
         return
-    turned = sum(len(label) + 2 for label in labels) * LETTER > room
+    turned = sum(len(label) + 1 for label in labels) * LETTER > room
     axes.set_xticks(places, labels, rotation=30 if turned else 0, ha="right" if turned else "center")
     axes.set_xlim(-0.04, 1.04)
     axes.set_xlabel(text(axis.name))

@@ -41,6 +41,7 @@ def draw(figure: Figure, view: ParallelView) -> None:
     figure.colorbar(lines, ax=axes, label=text(view.label), pad=0.02)
     if view.best is not None:
         label = f"best: trial {view.number[view.best]}"
+        axes.plot(places[view.best], color="black", linewidth=3.6)  # tells it from the others in grey
         axes.plot(places[view.best], color=VERMILION, linewidth=2.0, label=label)
         figure.legend(loc="outside upper left")
     apart = 0.78 * figure.get_figwidth() / max(len(scales) - 1, 1)

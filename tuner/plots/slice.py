@@ -29,8 +29,8 @@ def draw(figure: Figure, view: ParallelView) -> None:
     for axes, scale in zip(panels, shown):
         there = np.isfinite(scale.positions)
         good, bad = there & view.feasible, there & ~view.feasible
-        many = len(there) > MANY
-        axes.scatter(scale.positions[good], view.values[good], s=12, c=BLUE, alpha=0.6, linewidths=0,
+        many, area = len(there) > MANY, min(12.0, max(2.0, 6000.0 / len(there)))
+        axes.scatter(scale.positions[good], view.values[good], s=area, c=BLUE, alpha=0.6, linewidths=0,
                      label="feasible", rasterized=many)  # fmt: skip
         if not view.feasible.all():
             axes.scatter(scale.positions[bad], view.values[bad], s=16, c=VERMILION, marker="x", linewidths=0.8,

@@ -39,8 +39,8 @@ def importance_view(study: Study, metric: str | None = None) -> ImportanceView:
     found = outcomes(study)
     if len(found.row) < MIN_TRIALS:
         raise UsageError(f"importance needs at least {MIN_TRIALS} completed trials, but there are {len(found.row)}")
-    shares = {}
-    for index in chosen:
-        by_name = importances(study.history, index, found.row.tolist())
-        shares[objectives[index].name] = tuple(sorted(by_name.items(), key=lambda item: (-item[1], item[0])))
+    shares = {
+        objectives[index].name: tuple(sorted(by_name.items(), key=lambda item: (-item[1], item[0])))
+        for index, by_name in zip(chosen, importances(study.history, chosen, found.row.tolist()), strict=True)
+    }
     return ImportanceView(shares, len(found.row))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tuner.reporting.tables import cell
 from tuner.views.axes import ParameterAxis, parameter_axes
 from tuner.views.outcomes import Bools, Floats, Ints, metric_label, objective_index, outcomes
 
@@ -70,5 +69,5 @@ def parallel_view(study: Study, metric: str | None = None, parameters: Sequence[
 def _scale(name: str, values: Floats) -> ParameterAxis:
     low, high = float(values.min()), float(values.max())
     if low == high:
-        return ParameterAxis(name, np.full(len(values), 0.5), ((0.5, cell(low)),))
-    return ParameterAxis(name, (values - low) / (high - low), ((0.0, cell(low)), (1.0, cell(high))))
+        return ParameterAxis(name, np.full(len(values), 0.5), ((0.5, f"{low:.3g}"),))
+    return ParameterAxis(name, (values - low) / (high - low), ((0.0, f"{low:.3g}"), (1.0, f"{high:.3g}")))
