@@ -228,3 +228,16 @@ def test_names_in_other_scripts_and_control_characters_do_no_harm(tmp_path: Path
             plot(kind, str(tmp_path / "s"), "-o", str(tmp_path / f"{kind}.{ending}"))
     assert any("<script>" in word for word in words(tmp_path / "front.svg"))
     assert {"[31m$x$", "a b"} < words(tmp_path / "parallel.svg")
+
+
+def test_a_plot_of_too_many_parameters_says_what_it_leaves_out(tmp_path: Path) -> None:
+    sweep = {"name": "s", "metrics": {"loss": "minimize"}, "parameters": {"w": {"vector": 30, "min": 0.0, "max": 1.0}}}
+    with Study.create({**sweep, "search": "random"}, tmp_path / "s") as study:
+        for k in range(4):
+            study.tell(study.ask().trial, {"loss": float(k)})
+    for kind, most in (("parallel", 20), ("slice", 24)):
+        file = tmp_path / f"{kind}.svg"
+        plot(kind, str(tmp_path / "s"), "-o", str(file))
+        assert f"the first {most} of 30 parameters; --parameter chooses others" in words(file)
+    plot("slice", str(tmp_path / "s"), "-o", str(tmp_path / "one.svg"), "-p", "w[29]")
+    assert "w[29]" in words(tmp_path / "one.svg")

@@ -115,6 +115,12 @@ def legend_above(figure: Figure, axes: Axes) -> None:
         figure.legend(handles, labels, loc="outside upper center", ncols=min(max(across, 1), len(labels)))
 
 
+def note_left_out(figure: Figure, most: int, n: int) -> None:
+    """Say below the plot that only the first `most` of `n` parameters are in it, if so."""
+    if n > most:
+        figure.supxlabel(f"the first {most} of {n} parameters; --parameter chooses others", fontsize=8)
+
+
 def parameter_ticks(axes: Axes, axis: ParameterAxis, *, room: float = 5.0, vertical: bool = False) -> None:
     """The values of a parameter beside its scale, turned where `room` inches are too few, and its name."""
     places = [place for place, _ in axis.ticks]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tuner.plots.canvas import LETTER, MANY, SCALE, VERMILION, text
+from tuner.plots.canvas import LETTER, MANY, SCALE, VERMILION, note_left_out, text
+from tuner.views.axes import ParameterAxis
 from tuner.views.outcomes import Ints
 from tuner.views.parallel import ParallelView
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 MOST_LINES = 1000
 """More hide each other: the rest is left out evenly over the values."""
 
+MOST_AXES = 20
+
 _INACTIVE = -0.09
 
 
@@ -26,7 +30,8 @@ def draw(figure: Figure, view: ParallelView) -> None:
     from matplotlib.collections import LineCollection
 
     axes = figure.subplots()
-    scales = [*view.axes, *view.objectives]
+    scales = [*view.axes[:MOST_AXES], *view.objectives]
+    note_left_out(figure, MOST_AXES, len(view.axes))
     places = np.column_stack([np.nan_to_num(scale.positions, nan=_INACTIVE) for scale in scales])
     order = drawn_rows(view)
     met = view.feasible[order]
@@ -45,7 +50,7 @@ def draw(figure: Figure, view: ParallelView) -> None:
         axes.plot(places[view.best], color=VERMILION, linewidth=2.0, label=label)
         figure.legend(loc="outside upper left")
     apart = 0.78 * figure.get_figwidth() / max(len(scales) - 1, 1)
-    _scales(axes, view, apart=apart, inactive=bool((places == _INACTIVE).any()))
+    _scales(axes, scales, apart=apart, inactive=bool((places == _INACTIVE).any()))
 
 
 def drawn_rows(view: ParallelView) -> Ints:
@@ -56,8 +61,7 @@ def drawn_rows(view: ParallelView) -> Ints:
     return np.asarray(order, dtype=np.int64)
 
 
-def _scales(axes: Axes, view: ParallelView, *, apart: float, inactive: bool) -> None:
-    scales = [*view.axes, *view.objectives]
+def _scales(axes: Axes, scales: Sequence[ParameterAxis], *, apart: float, inactive: bool) -> None:
     for i, scale in enumerate(scales):
         axes.axvline(i, color="black", linewidth=0.7, zorder=3)
         for place, label in scale.ticks:

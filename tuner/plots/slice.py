@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tuner.plots.canvas import BLUE, MANY, ORANGE, VERMILION, legend_above, parameter_ticks, text
+from tuner.plots.canvas import BLUE, MANY, ORANGE, VERMILION, legend_above, note_left_out, parameter_ticks, text
 from tuner.views.parallel import ParallelView
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def height(view: ParallelView) -> float:
 def draw(figure: Figure, view: ParallelView) -> None:
     """Draw it on an empty figure."""
     shown = view.axes[:MOST_PANELS]
+    note_left_out(figure, MOST_PANELS, len(view.axes))
     across = min(_ACROSS, len(shown))
     panels = figure.subplots(-(-len(shown) // across), across, squeeze=False, sharey=True).ravel()
     for axes, scale in zip(panels, shown):
