@@ -21,8 +21,8 @@ from tuner.sweep import Budget, Fidelity, SearchSection
 from tuner.trial import Config, Metric, Proposal
 
 SMALL: Mapping[str, dict[str, Any]] = {
-    "gp": {"initial": 4, "restarts": 2, "raw_samples": 24, "mc_samples": 16, "maxiter": 8},
-    "mf-gp": {"initial": 4, "restarts": 2, "raw_samples": 24, "mc_samples": 16, "maxiter": 8},
+    "gp": {"initial": 4, "fit_steps": 5, "restarts": 2, "raw_samples": 24, "mc_samples": 16, "maxiter": 8},
+    "mf-gp": {"initial": 4, "fit_steps": 5, "restarts": 2, "raw_samples": 24, "mc_samples": 16, "maxiter": 8},
     "saas": {
         "initial": 4,
         "members": 2,
@@ -34,6 +34,7 @@ SMALL: Mapping[str, dict[str, Any]] = {
     },
     "turbo": {
         "initial": 4,
+        "fit_steps": 5,
         "restarts": 1,
         "raw_samples": 16,
         "mc_samples": 8,

@@ -195,7 +195,7 @@ def columns(history: History, **changed: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("parameter", [27, {"type": "int", "min": 1, "max": 27}, {"values": [1, 3, 9, 27]}])
 def test_fidelities_lie_on_the_grid_and_are_explained(parameter: Any) -> None:
-    proposals = run(tuner.Study.create(sweep(parameter)), 16)
+    proposals = run(tuner.Study.create(sweep(parameter)), 13)
     assert {p.fidelity for p in proposals} <= {1.0, 3.0, 9.0, 27.0}
     assert {p.fidelity for p in proposals} >= {1.0, 27.0}
     for proposal in proposals:
@@ -203,7 +203,7 @@ def test_fidelities_lie_on_the_grid_and_are_explained(parameter: Any) -> None:
         assert type(proposal.config["epochs"]) is int
         assert f"epochs={proposal.fidelity:g}" in proposal.provenance.reason
     by_model = [p for p in proposals if "qLogNEI" in p.provenance.reason]
-    assert len(by_model) >= 8
+    assert len(by_model) >= 5
     said = re.compile(r"nats for [\d.e-]+ full trials, correlation [\d.]+ with epochs=27|has had \d+% of the cost")
     for proposal in by_model:
         assert said.search(proposal.provenance.reason)
@@ -211,8 +211,8 @@ def test_fidelities_lie_on_the_grid_and_are_explained(parameter: Any) -> None:
 
 
 def test_full_fidelity_gets_its_share_and_the_optimum_there_is_found() -> None:
-    study = tuner.Study.create(sweep(search={"method": "mf-gp", **DESIGN, "share": 0.4}))
-    proposals = run(study, 24)
+    study = tuner.Study.create(sweep(search={"method": "mf-gp", **DESIGN, "fit_steps": 30, "share": 0.4}))
+    proposals = run(study, 20)
     costs = np.array([0.01 + (p.fidelity or 27) / 27 for p in proposals])
     full = np.array([p.fidelity == 27 for p in proposals])
     share = np.cumsum(costs * full) / np.cumsum(costs)
@@ -241,7 +241,7 @@ def test_the_model_copes_with_every_space_several_objectives_and_failures(space:
     lab = Lab(make_problem(SPACES[space](), objectives=objectives, constraint=True))
     lab.problem = dataclasses.replace(lab.problem, fidelity=spending(1, 27).fidelity)
     strategy = build("mf-gp", lab.problem)
-    for step in range(5):
+    for step in range(4):
         (proposal, *_) = lab.ask(strategy)
         assert "failed (" not in proposal.provenance.reason
         lab.add(proposal.config, state="failed" if step == 2 else "completed", fidelity=proposal.fidelity)

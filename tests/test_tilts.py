@@ -85,7 +85,7 @@ def best_gaps(at: float | None, n: int, seed: int) -> list[float]:
     prior = None if at is None else Prior(at)
     space = SearchSpace([Float(f"x{i}", low=0.0, high=1.0, prior=prior) for i in range(3)])
     lab = Lab(make_problem(space, trials=24, seed=seed))
-    strategy = build("gp", lab.problem)
+    strategy = build("gp", lab.problem, fit_steps=30)
     gaps = []
     for _ in range(n):
         (proposal,) = lab.ask(strategy)
@@ -115,7 +115,7 @@ def test_of_two_equal_tops_the_one_of_quick_trials_is_tried_when_time_runs_out(p
     space = SearchSpace([Float("x", low=0.0, high=1.0), Float("y", low=0.0, high=1.0)])
     problem = dataclasses.replace(make_problem(space), budget=Budget(time=3600.0))
     lab = Lab(problem)
-    strategy = build("gp", problem, per_second=per_second)
+    strategy = build("gp", problem, per_second=per_second, fit_steps=30)
     for _ in range(16):
         (proposal,) = lab.ask(strategy)
         x, y = proposal.config["x"], proposal.config["y"]

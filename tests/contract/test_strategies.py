@@ -95,8 +95,8 @@ def test_the_seed_reproduces_and_another_seed_differs(name: str) -> None:
 def test_a_fresh_instance_proposes_what_the_old_one_did_at_every_cut(name: str, space: Any) -> None:
     problem = make_problem(space(), seed=3)
     lab = Lab(problem)
-    configs = lab.run(build(name, problem), 12)
-    for cut in range(12):
+    configs = lab.run(build(name, problem), 9)
+    for cut in range(9):
         assert points(lab.ask(build(name, problem), upto=cut)) == [configs[cut]]
 
 
@@ -104,7 +104,7 @@ def test_a_fresh_instance_agrees_when_trials_finish_out_of_order(name: str) -> N
     problem = make_problem(numeric(), parallel=3)
     lab, kept = prepared(problem, 5), build(name, problem)
     running: list[int] = []
-    for step in range(6):
+    for step in range(5):
         (proposal,) = lab.ask(kept)
         assert points(lab.ask(build(name, problem))) == [proposal.config]
         running.append(lab.add(proposal.config, state="pending"))

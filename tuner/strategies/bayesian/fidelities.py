@@ -120,7 +120,7 @@ class FidelityEngine:
         self._spending = spending
         self._layout = Layout(problem.space, settings.kernels, held=held, over=AcrossFidelities)
         self._tables = Tables(problem, self._layout, levels=levels)
-        self._learned = Learned(self._tables, self._layout.covariance)
+        self._learned = Learned(self._tables, self._layout.covariance, maxiter=settings.fit_steps)
 
     def propose(
         self, history: History, fresh: Fresh, n: int, rng: np.random.Generator, *, since: int

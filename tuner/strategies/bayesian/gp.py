@@ -35,6 +35,7 @@ class Options:
     Attributes:
         initial: Trials before the first model, baseline and initial configurations included; when None the columns
             plus one, at most 10 and a fifth of the trial budget, at least 3.
+        fit_steps: Steps of L-BFGS-B for the hyperparameters.
         restarts: Local searches of the acquisition function.
         raw_samples: Draws from the space that they start from.
         mc_samples: Samples of the objectives' noise-free values at the trials; a quarter with three objectives.
@@ -46,6 +47,7 @@ class Options:
     """
 
     initial: int | None = None
+    fit_steps: int = 60
     restarts: int = 8
     raw_samples: int = 512
     mc_samples: int = 32
@@ -55,7 +57,7 @@ class Options:
     per_second: bool | None = None
 
     def __post_init__(self) -> None:
-        for name in ("restarts", "raw_samples", "mc_samples", "maxiter", "max_rows"):
+        for name in ("fit_steps", "restarts", "raw_samples", "mc_samples", "maxiter", "max_rows"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, but got {getattr(self, name)}")
 
@@ -86,7 +88,7 @@ class Proposer(Protocol):
         ...
 
 
-def engine(problem: Problem, options: Options, *, fit_steps: int = 60, **settings: Any) -> Engine:
+def engine(problem: Problem, options: Options, **settings: Any) -> Engine:
     """Return an engine with these options; `settings` are for its constructor."""
     from tuner.strategies.bayesian.engine import Engine, Settings
 
@@ -100,7 +102,7 @@ def engine(problem: Problem, options: Options, *, fit_steps: int = 60, **setting
             max_rows=options.max_rows,
             kernels=options.kernels,
             per_second=counts_seconds(problem, options.per_second),
-            fit_steps=fit_steps,
+            fit_steps=options.fit_steps,
         ),
         **settings,
     )

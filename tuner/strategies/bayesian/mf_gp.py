@@ -47,6 +47,7 @@ class Options:
             of a budget of trials, at least 6.
         share: Least share of the cost that goes to full fidelity.
         overhead: What any trial costs, in full trials, besides its share of the fidelity.
+        fit_steps: Steps of L-BFGS-B for the hyperparameters.
         restarts: Local searches of the acquisition function.
         raw_samples: Draws from the space that they start from.
         mc_samples: Samples of the objectives' noise-free values at the trials; a quarter with three objectives.
@@ -59,6 +60,7 @@ class Options:
     initial: int | None = None
     share: float = 0.5
     overhead: float = 0.01
+    fit_steps: int = 60
     restarts: int = 8
     raw_samples: int = 512
     mc_samples: int = 32
@@ -68,7 +70,7 @@ class Options:
     per_second: bool | None = None
 
     def __post_init__(self) -> None:
-        for name in ("restarts", "raw_samples", "mc_samples", "maxiter", "max_rows"):
+        for name in ("fit_steps", "restarts", "raw_samples", "mc_samples", "maxiter", "max_rows"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, but got {getattr(self, name)}")
         if not 0.0 < self.share <= 1.0:
@@ -180,6 +182,7 @@ class MfGpSearch:
                 maxiter=options.maxiter,
                 max_rows=options.max_rows,
                 kernels=options.kernels,
+                fit_steps=options.fit_steps,
             )
             self._engine = FidelityEngine(self._problem, settings, spending)
         return self._engine.propose(history, fresh, n, rng, since=len(self._plan))

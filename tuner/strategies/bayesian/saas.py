@@ -54,6 +54,7 @@ def build(problem: Problem, options: Options) -> gp.GpSearch:
     """Return the strategy; it works on every problem."""
     shared = gp.Options(
         initial=options.initial,
+        fit_steps=options.fit_steps,
         restarts=options.restarts,
         raw_samples=options.raw_samples,
         mc_samples=options.mc_samples,
@@ -64,7 +65,7 @@ def build(problem: Problem, options: Options) -> gp.GpSearch:
     def engine() -> Engine:
         module = catalog.load("kernels", "saas")
         members = [_shrunk(module.shrink, tau) for tau in module.shrinkages(options.members)]
-        return gp.engine(problem, shared, fit_steps=options.fit_steps, name="saas", members=members)
+        return gp.engine(problem, shared, name="saas", members=members)
 
     return gp.GpSearch(problem, shared, proposer=engine)
 

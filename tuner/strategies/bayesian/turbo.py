@@ -45,6 +45,7 @@ class Options:
         length_max: The region does not grow beyond.
         success_tolerance: Successes in a row after which it doubles.
         failure_tolerance: Failures in a row after which it halves; the columns, at least 4, when None.
+        fit_steps: Steps of L-BFGS-B for the hyperparameters.
         restarts: Local searches of the acquisition function.
         raw_samples: Draws from the region that they start from.
         mc_samples: Samples of the objectives' noise-free values at the trials.
@@ -58,6 +59,7 @@ class Options:
     length_max: float = 1.6
     success_tolerance: int = 3
     failure_tolerance: int | None = None
+    fit_steps: int = 60
     restarts: int = 4
     raw_samples: int = 512
     mc_samples: int = 32
@@ -82,6 +84,7 @@ class Turbo:
     def __init__(self, problem: Problem, options: Options) -> None:
         shared = gp.Options(
             initial=options.initial,
+            fit_steps=options.fit_steps,
             restarts=options.restarts,
             raw_samples=options.raw_samples,
             mc_samples=options.mc_samples,
