@@ -16,6 +16,7 @@ from tuner.cli import app
 from typer.testing import CliRunner, Result
 
 from tests.surroundings import environment
+from tuner import catalog
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -469,3 +470,15 @@ def test_a_pruned_trial_is_not_called_infeasible(here: Path) -> None:
     lines = invoke("run", str(sweep), "--plain").stderr
     assert " pruned: loss=" in lines
     assert "infeasible" not in lines
+
+
+def test_list_tells_what_there_is_of_a_kind() -> None:
+    for kind in ("strategies", "objectives", "search-spaces", "kernels", "stopping"):
+        result = CliRunner().invoke(app, ["list", kind, "--json"])
+        assert result.exit_code == 0, result.output
+        entries = json.loads(result.stdout)["entries"]
+        assert [entry["name"] for entry in entries] == catalog.names(kind.replace("-", "_"))  # type: ignore[arg-type]
+        assert all(entry["summary"] and not entry["summary"].startswith(entry["name"]) for entry in entries)
+    result = CliRunner().invoke(app, ["list", "strategems"])
+    assert result.exit_code == 2
+    assert "known: studies, strategies" in result.stderr

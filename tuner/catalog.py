@@ -7,9 +7,11 @@ their module; it goes through the same loader. Nothing is imported until it is a
 
 from __future__ import annotations
 
+import ast
 import difflib
 import functools
 import importlib
+import importlib.util
 import re
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
@@ -20,6 +22,7 @@ from typing import Literal
 from tuner.errors import UnknownNameError
 
 Kind = Literal["strategies", "objectives", "search_spaces", "kernels", "stopping"]
+KINDS: tuple[Kind, ...] = ("strategies", "objectives", "search_spaces", "kernels", "stopping")
 
 _ENTRY: Mapping[Kind, str] = {
     "strategies": "build",
@@ -51,6 +54,18 @@ def _modules(kind: Kind) -> Mapping[str, str]:
 def names(kind: Kind) -> list[str]:
     """The known names of a kind, sorted."""
     return sorted(_modules(kind))
+
+
+def summaries(kind: Kind) -> dict[str, str]:
+    """Name -> what it is, from the first line of its module's docstring ("name: what it is"); nothing is run."""
+    found = {}
+    for name in names(kind):
+        spec = importlib.util.find_spec(_modules(kind)[name])
+        text = Path(spec.origin).read_text(encoding="utf-8") if spec is not None and spec.origin else ""
+        doc = ast.get_docstring(ast.parse(text)) or ""
+        first = doc.partition("\n\n")[0].replace("\n", " ")
+        found[name] = first.removeprefix(f"{name}: ").removesuffix(".")
+    return found
 
 
 def load(kind: Kind, name: str) -> ModuleType:

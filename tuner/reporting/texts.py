@@ -9,7 +9,7 @@ import signal
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tuner import recommendation, repeats
+from tuner import catalog, recommendation, repeats
 from tuner.budget import stop_reason
 from tuner.calibration import Prediction, predictions, prequential
 from tuner.errors import UsageError
@@ -252,6 +252,21 @@ def log_text(study: Study, number: int, *, names: Sequence[str], tail: int) -> s
             lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
             parts.append("\n".join([f"==> {name} <==", *(lines[-tail:] if tail else lines)]))
     return "\n".join(parts) if parts else f"trial {number} printed nothing"
+
+
+def catalog_text(kind: str, format: Format, *, names: Sequence[str] = ()) -> str:
+    """The known names of a kind, each with what it is.
+
+    Raises:
+        UsageError: There is no such kind.
+    """
+    known = [name for name in catalog.KINDS if name == kind.replace("-", "_")]
+    if not known:
+        raise UsageError(f"there is no list of {kind!r} (known: studies, {', '.join(catalog.KINDS)})")
+    rows = [{"name": name, "summary": summary} for name, summary in catalog.summaries(known[0]).items()]
+    if format == "json":
+        return json.dumps({"schema": "tuner.catalog/1", "kind": known[0], "entries": rows}, indent=2)
+    return render_rows(["name", "summary"], rows, format, names)
 
 
 def list_text(format: Format, *, names: Sequence[str] = ()) -> str:
