@@ -26,7 +26,7 @@ from tuner.gp.outcomes import Function
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-_MEMORY = 8
+_MEMORY = 6
 _ARMIJO = 1e-4
 _SHRINK = 0.3
 _SHORTEST = 1e-5
@@ -35,8 +35,8 @@ _SHORTEST = 1e-5
 _FIRST = 0.1
 """The first step moves no column by more."""
 
-_FLAT = 1e-5
-_STILL = 1e-7
+_FLAT = 1e-4
+_STILL = 1e-5
 
 
 @contextmanager

@@ -58,7 +58,7 @@ class Settings:
     restarts: int = 8
     raw_samples: int = 512
     mc_samples: int = 32
-    maxiter: int = 50
+    maxiter: int = 40
     max_rows: int = 1000
     kernels: Mapping[str, str] = field(default_factory=dict)
     per_second: bool = False

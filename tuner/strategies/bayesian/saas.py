@@ -42,7 +42,7 @@ class Options:
     restarts: int = 8
     raw_samples: int = 512
     mc_samples: int = 32
-    maxiter: int = 50
+    maxiter: int = 40
     max_rows: int = 300
 
     def __post_init__(self) -> None:

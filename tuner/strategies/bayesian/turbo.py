@@ -63,7 +63,7 @@ class Options:
     restarts: int = 4
     raw_samples: int = 512
     mc_samples: int = 32
-    maxiter: int = 50
+    maxiter: int = 40
     max_rows: int = 500
 
     def __post_init__(self) -> None:
