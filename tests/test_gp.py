@@ -32,6 +32,7 @@ from tuner.strategies.bayesian import engine
 from tuner.strategies.bayesian.candidates import Candidates
 from tuner.strategies.bayesian.gp import Options, initial_trials
 from tuner.strategies.bayesian.observations import observe
+from tuner.strategies.bayesian.table import Tables
 from tuner.sweep import Budget
 from tuner.trial import Metric
 
@@ -649,3 +650,18 @@ def test_models_on_a_gpu_propose_what_models_on_the_cpu_do(monkeypatch: pytest.M
     # rounding differs between the devices, and searches of 50 steps with it
     values = [proposal.provenance.acquisition for proposal in found]
     assert values[0] == pytest.approx(values[1], abs=0.05)
+
+
+def test_a_rare_feasible_trial_stays_feasible_to_the_model() -> None:
+    problem = make_problem(numeric(), constraint=True)
+    lab = Lab(problem)
+    for i, config in enumerate(problem.space.sample(20, np.random.default_rng(0))):
+        lab.add(config, metrics={"f0": float(i), "g": 0.9 - (1e-3 if i == 7 else -50.0 - i / 100)})
+    data = observe(lab.history(), max_rows=100)
+    assert int(data.feasible.sum()) == 1
+    table = Tables(problem, Layout(problem.space)).table(data)
+    assert (table.Y[:, 1] >= 0).tolist() == data.feasible.tolist()
+    surrogate = fit_surrogate(table.X, table.Y, table.outcomes)
+    goal = table.goal(problem, data, surrogate)
+    met = surrogate.models[1].u >= goal.thresholds[0]
+    assert met.tolist() == data.feasible.tolist()

@@ -182,6 +182,7 @@ class Outcomes:
 
     Attributes:
         two_sided: Those whose upper tail is clipped as well as the lower.
+        whole: Those of which no tail is clipped.
         labels: The outcome, if any, whose values are two classes. Between classes there is a jump, which likelihood
             explains by the shortest lengthscale it may have, so that nothing would be learned beyond the next trial:
             it gets a longer one.
@@ -195,6 +196,7 @@ class Outcomes:
     """
 
     two_sided: Collection[int] = ()
+    whole: Collection[int] = ()
     labels: int | None = None
     exact: Collection[int] = ()
     bent: Collection[int] = ()
@@ -322,7 +324,8 @@ def _standard(X: Tensor, column: Tensor, j: int, outcomes: Outcomes, kinds: Coll
     rows = (~torch.isnan(column)).nonzero().squeeze(-1)
     if j in outcomes.means:
         column, kinds = column - outcomes.means[j](X), ()
-    y = column[rows] if j in outcomes.exact else winsorise(column[rows], upper=j in outcomes.two_sided)
+    as_is = j in outcomes.exact or j in outcomes.whole
+    y = column[rows] if as_is else winsorise(column[rows], upper=j in outcomes.two_sided)
     peak = float(y.abs().max()) or 1.0  # squares of 1e300 overflow
     y = y / peak
     centre = float(y.mean())

@@ -7,12 +7,13 @@ learn again until the next of these numbers.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tuner.gp.model import Hyperparameters, Outcomes, learn
+from tuner.gp.model import Hyperparameters, learn
 from tuner.history import History
 
 if TYPE_CHECKING:
@@ -81,17 +82,7 @@ class Learned:
             rows = np.linspace(0, len(X) - 1, _ROWS).astype(int)
             X, Y, share = X[rows], Y[rows], share[rows]
         left = [j for j, name in enumerate(table.names) if name not in names or not bool((Y[:, j] == Y[:, j]).any())]
-        outcomes = Outcomes(
-            two_sided=given.two_sided,
-            labels=given.labels,
-            exact={*given.exact, *left},
-            bent=given.bent,
-            positive=given.positive,
-            worth=given.worth,
-            noisy=given.noisy,
-            stretched=given.stretched,
-            means=given.means,
-        )
+        outcomes = dataclasses.replace(given, exact={*given.exact, *left})
         starts = 2 if len(X) <= _STARTS_UNTIL else 1
         found = learn(X, Y, outcomes, share=share, covariance=self._covariance, maxiter=self._maxiter, starts=starts)
         return {table.names[j]: learned for j, learned in found.items()}

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tuner.history import History
     from tuner.problem import Problem
 
+_FAR_BEYOND = 10.0
 _WORTH_ALONE, _WORTH_TOGETHER = 0.15, 0.5
 """Nats a trial by which a transform must be better than none. One objective is searched in the transform's own units;
 for several their volume counts in the metrics' units, and the way back from the transform blurs it."""
@@ -131,6 +132,8 @@ class Tables:
         names = [f"objective {j}" for j in range(m)] + [f"margin {j}" for j in data.margins]
         names += ["label"] if data.failures else []
         known = self._known.objectives(X, Y[:, :m])
+        ends = m + len(data.margins)
+        Y = torch.cat([Y[:, :m], *(_bilog(Y[:, [j]]) for j in range(m, ends)), Y[:, ends:]], dim=1)
         columns, width = [Y], Y.shape[1]
         composites: dict[int, tuple[Formula, tuple[int, ...]]] = {}
         outputs = torch.from_numpy(data.outputs)
@@ -154,7 +157,8 @@ class Tables:
             columns.append(torch.from_numpy(logs).unsqueeze(-1))
         all_columns = torch.cat(columns, dim=1)
         outcomes = Outcomes(
-            two_sided=range(m, len(names)),
+            two_sided=range(width, len(names)),
+            whole=range(m, width),
             labels=width - 1 if data.failures else None,
             exact=[*known, *composites],
             bent=range(m),
@@ -176,6 +180,17 @@ class Tables:
             composites=composites,
             seconds=len(names) - 1 if logs is not None else None,
         )
+
+
+def _bilog(margin: Tensor) -> Tensor:
+    """sign(c) log(1 + |c| / s) of a margin c (n, 1), s its median size; c itself when no size is far beyond s.
+
+    After Eriksson and Poloczek (2021). Clipping a margin instead would take the few feasible trials for infeasible.
+    """
+    sizes = margin[torch.isfinite(margin) & (margin != 0)].abs()
+    if not len(sizes) or float(sizes.max()) <= _FAR_BEYOND * float(sizes.median()):
+        return margin
+    return torch.sign(margin) * torch.log1p(margin.abs() / sizes.median())
 
 
 def _log_seconds(data: Observations) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]] | None:
