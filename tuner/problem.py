@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 Known = Callable[[Config], Mapping[str, float]]
 
 
+_MAX_DESIGN = 10
+
+
 @dataclass(frozen=True, slots=True)
 class Constraint:
     """An outcome constraint: an expression over metrics, parameters and the baseline's metrics.
@@ -101,6 +104,16 @@ class Problem:
     parallel: int = 1
     seed: int = 0
     noisy: bool = False
+
+    @cached_property
+    def design_trials(self) -> int:
+        """How many trials a strategy with a model makes before it: the columns plus one, at least 3 when they allow it.
+
+        At most 10, and at most a fifth of a budget of trials.
+        """
+        trials = self.budget.trials if self.budget is not None else None
+        share = _MAX_DESIGN if trials is None else max(3, trials // 5)
+        return min(self.space.encoding.dim + 1, _MAX_DESIGN, share)
 
     @cached_property
     def objectives(self) -> tuple[Metric, ...]:

@@ -267,7 +267,7 @@ def first_tries(problem: Problem) -> list[tuple[Config, str]]:
     At most a third of the initial design of `gp`, the sources in turn; a configuration closer than 0.1 in every column
     to one chosen before is passed over, since a model learns little from trials that are all alike.
     """
-    encode, most = problem.space.encoding.encode, _n_first(problem)
+    encode, most = problem.space.encoding.encode, max(problem.design_trials // 3, 1)
     points = [encode(config) for config in (problem.baseline, *problem.initial) if config is not None]
     chosen: list[tuple[Config, str]] = []
     waiting = deque(_distinct(source, problem, points) for source in problem.sources)
@@ -279,12 +279,6 @@ def first_tries(problem: Problem) -> list[tuple[Config, str]]:
             chosen.append(found)
             waiting.append(source)
     return chosen
-
-
-def _n_first(problem: Problem) -> int:
-    trials = problem.budget.trials if problem.budget is not None else None
-    design = min(problem.space.encoding.dim + 1, 10, 10 if trials is None else max(3, trials // 5))
-    return max(design // 3, 1)
 
 
 def _distinct(source: Source, problem: Problem, points: list[tuple[Array, Mask]]) -> Iterator[tuple[Config, str]]:

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from tuner.problem import Problem
     from tuner.strategies.bayesian.engine import Engine
 
-_MAX_INITIAL = 10
-
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -64,11 +62,7 @@ class Options:
 
 def initial_trials(problem: Problem, options: Options) -> int:
     """Return how many trials come before the first model."""
-    if options.initial is not None:
-        return options.initial
-    trials = problem.budget.trials if problem.budget is not None else None
-    share = _MAX_INITIAL if trials is None else max(3, trials // 5)
-    return min(problem.space.encoding.dim + 1, _MAX_INITIAL, share)
+    return problem.design_trials if options.initial is None else options.initial
 
 
 def counts_seconds(problem: Problem, declared: bool | None) -> bool:
