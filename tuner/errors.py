@@ -11,7 +11,7 @@
     │   └── LockError          7   another process is writing to the study
     └── EnvironmentUnfitError  8   a device or a program that the sweep needs is missing
 
-Only `cli.py` turns them into text and an exit code.
+Only the command line turns them into text and an exit code.
 """
 
 from __future__ import annotations

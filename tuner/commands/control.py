@@ -1,0 +1,74 @@
+"""Verbs that steer a study: stop, retry, enqueue, and the ask and tell of other programs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tuner.commands.terminal import JsonOption, StudyArgument, errors, say
+
+
+def stop(
+    study: StudyArgument = None,
+    now: Annotated[bool, typer.Option("--now", help="Terminate the running trials; they will be retried.")] = False,
+) -> None:
+    """Ask a running sweep to end; running trials may finish. Example: tuner stop digits"""
+    with errors():
+        from tuner.verbs.requests import request_stop
+
+        say(request_stop(study, now=now))
+
+
+def retry(
+    study: Annotated[str, typer.Argument(help="Folder or name of a study.")],
+    trials: Annotated[list[int] | None, typer.Argument(help="Numbers of failed or pruned trials.")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Every failed trial.")] = False,
+) -> None:
+    """Have failed trials tried again. Example: tuner retry digits --failed"""
+    with errors():
+        from tuner.verbs.requests import request_retry
+
+        say(request_retry(study, trials or [], failed=failed))
+
+
+def enqueue(
+    study: Annotated[str, typer.Argument(help="Folder or name of a study.")],
+    params: Annotated[list[str], typer.Argument(help="name=value, the rest takes its centre.")],
+) -> None:
+    """Have a configuration tried next. Example: tuner enqueue digits lr=1e-4 rank=8"""
+    with errors():
+        from tuner.verbs.requests import request_enqueue
+
+        say(request_enqueue(study, params))
+
+
+def ask(
+    study: Annotated[str, typer.Argument(help="Folder or name of a study, or a sweep file to start one.")],
+    n: Annotated[int, typer.Option("--n", help="How many proposals.")] = 1,
+    lease: Annotated[str, typer.Option("--lease", help="Without a result after this long, it waits again.")] = "24h",
+    json: JsonOption = False,
+) -> None:
+    """The next configurations, to evaluate elsewhere. Example: tuner ask digits --json"""
+    with errors():
+        from tuner.verbs.requests import ask_proposals
+
+        say(ask_proposals(study, n, lease, json=json))
+
+
+def tell(
+    study: Annotated[str, typer.Argument(help="Folder or name of a study.")],
+    trial: Annotated[int, typer.Argument(help="The trial's number.")],
+    metrics: Annotated[list[str] | None, typer.Argument(help="name=value of every metric.")] = None,
+    failed: Annotated[str | None, typer.Option("--failed", help="It failed: the failure kind.")] = None,
+    message: Annotated[str, typer.Option("--message", help="Why it failed.")] = "",
+    attempt: Annotated[int | None, typer.Option("--attempt", help="Which attempt this is the result of.")] = None,
+) -> None:
+    """The result of an asked configuration. Example: tuner tell digits 3 accuracy=0.9 params_m=1.2"""
+    with errors():
+        from tuner.verbs.requests import tell_result
+
+        say(tell_result(study, trial, metrics or [], failed=failed, message=message, attempt=attempt))
+
+
+VERBS = (stop, retry, enqueue, ask, tell)

@@ -1,0 +1,141 @@
+"""Verbs of every day: start a sweep, run it, look at what came out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tuner.commands.terminal import (
+    FormatOption,
+    JsonOption,
+    KeyOption,
+    NameOption,
+    ParamOption,
+    SetOption,
+    StudyArgument,
+    SweepArgument,
+    WarmOption,
+    chosen_format,
+    chosen_states,
+    errors,
+    reading,
+    say,
+    terminal_width,
+)
+
+
+def init(
+    directory: Annotated[Path, typer.Argument(help="Where to write sweep.yaml and train.py.")] = Path(),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite them.")] = False,
+) -> None:
+    """Write a first sweep and the script it runs. Example: tuner init my-sweep"""
+    with errors():
+        from tuner.verbs.scaffold import write_first_sweep
+
+        for file in write_first_sweep(directory, force=force):
+            say(file)
+
+
+def validate(
+    sweep: SweepArgument,
+    param: ParamOption = None,
+    set_: SetOption = None,
+    sample_output: Annotated[Path | None, typer.Option(help="A log to try the metrics' stdout patterns on.")] = None,
+) -> None:
+    """Check a sweep file; print what it means. Example: tuner validate sweep.yaml"""
+    with errors():
+        from tuner.verbs.preview import preview, sampled_metrics
+
+        say(preview(sweep, params=param or (), sets=set_ or (), suggestions=0))
+        if sample_output is not None:
+            say(sampled_metrics(sweep, sample_output))
+
+
+def run(
+    sweep: SweepArgument,
+    directory: Annotated[Path | None, typer.Option("--dir", help="The study's folder (default: .tuner/NAME).")] = None,
+    param: ParamOption = None,
+    set_: SetOption = None,
+    warm_start: WarmOption = None,
+    parallel: Annotated[str | None, typer.Option("--parallel", "-j", help="Trials at a time, or auto.")] = None,
+    new: Annotated[bool, typer.Option("--new", help="Move an existing study aside and start over.")] = False,
+    adopt: Annotated[bool, typer.Option("--adopt", help="Keep its trials under a changed sweep.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run; start nothing.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Lines instead of the live display.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what differs and what is noticed.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Run a sweep, or continue it, and print its Pareto front. Example: tuner run sweep.yaml -S budget.trials=20"""
+    sets = [*(set_ or []), *([f"parallel={parallel}"] if parallel else [])]
+    with errors():
+        from tuner.verbs.preview import preview
+        from tuner.verbs.running import Request, run_sweep
+
+        if dry_run:
+            say(preview(sweep, params=param or (), sets=sets, suggestions=3, warm_start=warm_start or ()))
+            return
+        request = Request(sweep=sweep, directory=directory, params=param or (), sets=sets, warm_start=warm_start or (),
+                          new=new, adopt=adopt, plain=plain, quiet=quiet, verbose=verbose, json=json)  # fmt: skip
+        code = run_sweep(request, say, width=terminal_width())
+    raise typer.Exit(code)
+
+
+def status(
+    study: StudyArgument = None, format: FormatOption = "table", json: JsonOption = False, name: KeyOption = None
+) -> None:
+    """How far a study is. Example: tuner status digits -f value -n spent_s"""
+    with reading(study) as opened:
+        from tuner.reporting.texts import status_text
+
+        say(status_text(opened, chosen_format(format, json), names=name or ()))
+
+
+def best(
+    study: StudyArgument = None, format: FormatOption = "table", json: JsonOption = False, name: NameOption = None
+) -> None:
+    """The best feasible trial; the knee of the front with several goals. Example: tuner best -f value -n lr"""
+    with reading(study) as opened:
+        from tuner.reporting.texts import best_text
+
+        say(best_text(opened, chosen_format(format, json), names=name or (), width=terminal_width()))
+        if opened.best() is None:
+            print(f"study {opened.sweep.name} has no feasible trial yet", file=sys.stderr)
+            raise typer.Exit(3)
+
+
+def pareto(
+    study: StudyArgument = None, format: FormatOption = "table", json: JsonOption = False, name: NameOption = None
+) -> None:
+    """The feasible trials that no other dominates. Example: tuner pareto digits --json"""
+    with reading(study) as opened:
+        from tuner.reporting.tables import render_trials
+
+        records = opened.pareto()
+        chosen = chosen_format(format, json)
+        say(render_trials(records, opened, chosen, thing="pareto", names=name or (), width=terminal_width()))
+        if not records:
+            print(f"study {opened.sweep.name} has no feasible trial yet", file=sys.stderr)
+            raise typer.Exit(3)
+
+
+def trials(
+    study: StudyArgument = None,
+    format: FormatOption = "table",
+    json: JsonOption = False,
+    name: NameOption = None,
+    state: Annotated[list[str] | None, typer.Option("--state", help="Only trials in this state; repeat it.")] = None,
+) -> None:
+    """Every trial. Example: tuner trials digits --state failed"""
+    with reading(study) as opened:
+        from tuner.reporting.tables import render_trials
+
+        records = list(opened.records(states=chosen_states(state or [])))
+        chosen = chosen_format(format, json)
+        say(render_trials(records, opened, chosen, thing="trials", names=name or (), width=terminal_width()))
+
+
+VERBS = (init, validate, run, status, best, pareto, trials)

@@ -1,0 +1,104 @@
+"""What the verbs share: options, errors as exit codes, results on stdout."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tuner.errors import TunerError, UsageError
+
+if TYPE_CHECKING:
+    from tuner.study import Study
+
+StudyArgument = Annotated[str | None, typer.Argument(help="Folder or name of a study; the latest without one.")]
+FormatOption = Annotated[str, typer.Option("--format", "-f", help="table, json, jsonl, csv, md or value.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Short for -f json.")]
+NameOption = Annotated[list[str] | None, typer.Option("--name", "-n", help="Only this parameter or metric; repeat it.")]
+KeyOption = Annotated[list[str] | None, typer.Option("--name", "-n", help="Only this key of the document; repeat it.")]
+ParamOption = Annotated[list[str] | None, typer.Option("--param", "-P", help="Fix a parameter: -P lr=1e-4.")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", "-S", help="Set a key: -S budget.trials=5.")]
+WarmOption = Annotated[
+    list[str] | None, typer.Option("--warm-start", help="An earlier study to learn from; repeat it.")
+]
+SweepArgument = Annotated[Path, typer.Argument(help="A sweep file.")]
+
+
+@contextmanager
+def errors() -> Iterator[None]:
+    """Errors as one or two lines on stderr and the exit code of design section 7, never a traceback."""
+    try:
+        yield
+    except TunerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(error.exit_code) from error
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as error:
+        if os.environ.get("TUNER_DEBUG"):
+            raise
+        hint = "set TUNER_DEBUG=1 for the traceback and report it"
+        print(f"internal error: {type(error).__name__}: {error}; {hint}", file=sys.stderr)
+        raise typer.Exit(1) from error
+
+
+def say(text: object) -> None:
+    """Print a result; a reader that has seen enough, such as `head`, is no error."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def reading(study: str | None) -> Iterator[Study]:
+    """A study opened to be read, with errors as `errors` tells them."""
+    from tuner.sessions import find_study
+    from tuner.study import Study
+
+    with errors(), Study.open(find_study(study), read_only=True) as opened:
+        yield opened
+
+
+def chosen_format(format: str, json: bool) -> Any:
+    """The format that `-f` and `--json` ask for.
+
+    Raises:
+        UsageError: There is no such format.
+    """
+    from tuner.reporting.tables import FORMATS
+
+    chosen = "json" if json else format
+    if chosen not in FORMATS:
+        raise UsageError(f"-f must be one of {', '.join(FORMATS)}, but got {chosen!r}")
+    return chosen
+
+
+def chosen_states(words: list[str]) -> list[str]:
+    """The states that `--state` names.
+
+    Raises:
+        UsageError: There is no such state.
+    """
+    from typing import get_args
+
+    from tuner.trial import State
+
+    for word in words:
+        if word not in get_args(State):
+            raise UsageError(f"--state must be one of {', '.join(get_args(State))}, but got {word!r}")
+    return words
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal, None where the output goes elsewhere."""
+    import shutil
+
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
