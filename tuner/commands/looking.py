@@ -34,6 +34,19 @@ def show(
         say(trial_text(opened, trial, chosen_format(format, json), names=name or ()))
 
 
+def explain(
+    trial: Annotated[int, typer.Argument(help="The trial's number.")],
+    study: StudyArgument = None,
+    format: Annotated[str, typer.Option("--format", "-f", help="table, json or md.")] = "table",
+    json: JsonOption = False,
+) -> None:
+    """Why a trial was proposed, prediction against outcome, neighbours, tight bounds. Example: tuner explain 12"""
+    with reading(study) as opened:
+        from tuner.verbs.explaining import explain_trial
+
+        say(explain_trial(opened, trial, "json" if json else format, width=terminal_width()))
+
+
 def logs(
     trial: Annotated[int, typer.Argument(help="The trial's number.")],
     study: StudyArgument = None,
@@ -104,4 +117,4 @@ def list_(
         say(list_text(chosen, names=name or ()) if what == "studies" else catalog_text(what, chosen, names=name or ()))
 
 
-VERBS = (show, logs, plot, compare, list_)
+VERBS = (show, explain, logs, plot, compare, list_)

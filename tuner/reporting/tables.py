@@ -25,6 +25,9 @@ FORMATS: tuple[Format, ...] = ("table", "json", "jsonl", "csv", "md", "value")
 _LATER = ("final.", "test.")
 """Measures that join a finished trial: the fresh measurements of a finalist, its score on the test split."""
 
+_MARKUP = (("\\", "\\\\"), ("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("`", "\\`"), ("[", "\\["), ("*", "\\*"))
+"""What Markdown would act on, and how it is written instead; the backslash first."""
+
 _CELL_LIMITS = (32, 16)
 """Characters that a cell of a too wide table is cut to; whole values are in `tuner show` and the other formats."""
 
@@ -40,8 +43,20 @@ def cell(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(cell(item) for item in value) + "]"
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{name}: {cell(item)}" for name, item in value.items()) + "}"
-    return str(value)
+        return "{" + ", ".join(f"{cell(name)}: {cell(item)}" for name, item in value.items()) + "}"
+    return legible(str(value))
+
+
+def legible(text: str) -> str:
+    """Text of a user or a trial on one line, without what a terminal would act on: controls and escapes."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
+
+
+def markdown(text: str) -> str:
+    """A text as a Markdown document may hold it: legible, and neither HTML, a table's border nor any markup."""
+    for character, meant in _MARKUP:
+        text = text.replace(character, meant)
+    return legible(text)
 
 
 def trial_columns(problem: Problem, records: Sequence[TrialRecord]) -> list[str]:
@@ -186,8 +201,8 @@ def render(
         return to_csv(columns, rows).rstrip("\n")
     cells = [[cell(row.get(name)) for name in columns] for row in rows]
     if format == "md":
-        escaped = [[text.replace("|", "\\|").replace("\n", " ") for text in line] for line in cells]
-        lines = [list(columns), ["---"] * len(columns), *escaped]
+        escaped = [[markdown(text) for text in line] for line in cells]
+        lines = [[markdown(name) for name in columns], ["---"] * len(columns), *escaped]
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
     return _table(columns, cells, width, first)
 

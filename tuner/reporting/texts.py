@@ -20,6 +20,7 @@ from tuner.reporting.progress import clock, totals
 from tuner.reporting.tables import (
     Format,
     cell,
+    legible,
     render,
     render_document,
     render_rows,
@@ -197,7 +198,7 @@ def trial_text(study: Study, number: int, format: Format, *, names: Sequence[str
         return render_document({**document, "reports": reports, "events": happened}, format, names)
     lines = [f"trial {number}: {record.state}, attempt {record.attempt}, seed {record.seed}"]
     if record.failure is not None:
-        lines.append(f"failure: {record.failure.kind}: {record.failure.message}")
+        lines.append(f"failure: {record.failure.kind}: {legible(record.failure.message)}")
     lines += ["parameters:", *(f"  {name} = {cell(value)}" for name, value in record.config.items())]
     if record.metrics:
         lines += [
@@ -213,12 +214,12 @@ def trial_text(study: Study, number: int, format: Format, *, names: Sequence[str
     if record.started_at is not None:
         lines.append(f"started {utc(record.started_at)}, finished {utc(record.finished_at)}, slot {record.slot or '-'}")
     lines += [f"step {step}: {cell(values)}" for step, values in reports[-10:]]
-    lines += [f"{utc(event['at'])} {event['kind']}: {event['detail']}" for event in events]
+    lines += [f"{utc(event['at'])} {event['kind']}: {legible(event['detail'])}" for event in events]
     return "\n".join(lines)
 
 
 def _because(reason: str) -> str:
-    return f": {reason}" if reason else ""
+    return f": {legible(reason)}" if reason else ""
 
 
 def _predictions(study: Study, record: TrialRecord) -> dict[str, Prediction]:
@@ -249,7 +250,8 @@ def log_text(study: Study, number: int, *, names: Sequence[str], tail: int) -> s
     for name in names:
         file = study.dir / "trials" / str(number) / name
         if file.is_file() and file.stat().st_size:
-            lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+            text = file.read_text(encoding="utf-8", errors="replace")
+            lines = [legible(line.expandtabs()) for line in text.splitlines()]
             parts.append("\n".join([f"==> {name} <==", *(lines[-tail:] if tail else lines)]))
     return "\n".join(parts) if parts else f"trial {number} printed nothing"
 
