@@ -122,6 +122,31 @@ def pareto(
             raise typer.Exit(3)
 
 
+def pick(
+    study: StudyArgument = None,
+    weights: Annotated[
+        list[str] | None, typer.Option("--weights", help="How much each goal counts: accuracy=2,params_m=1.")
+    ] = None,
+    max_: Annotated[list[str] | None, typer.Option("--max", help="At most this much: params_m=1.5.")] = None,
+    min_: Annotated[list[str] | None, typer.Option("--min", help="At least this much: accuracy=0.9.")] = None,
+    knee: Annotated[bool, typer.Option("--knee", help="The best trade-off.")] = False,
+    format: FormatOption = "table",
+    json: JsonOption = False,
+    name: NameOption = None,
+) -> None:
+    """One member of the front, and why that one. Example: tuner pick --max params_m=1.5 -f value -n lr"""
+    with reading(study) as opened:
+        from tuner.verbs.picking import choice_text, rule
+        from tuner.views.choice import choose
+
+        found = choose(opened, rule(weights or (), min_ or (), max_ or (), knee=knee))
+        chosen = chosen_format(format, json)
+        if found.trial is None:
+            print("; ".join(found.why), file=sys.stderr)
+            raise typer.Exit(3)
+        say(choice_text(opened, found, chosen, names=name or (), width=terminal_width()))
+
+
 def trials(
     study: StudyArgument = None,
     format: FormatOption = "table",
@@ -138,4 +163,4 @@ def trials(
         say(render_trials(records, opened, chosen, thing="trials", names=name or (), width=terminal_width()))
 
 
-VERBS = (init, validate, run, status, best, pareto, trials)
+VERBS = (init, validate, run, status, best, pareto, pick, trials)
