@@ -15,22 +15,16 @@ import socket
 import sqlite3
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
 from tuner.errors import LockError, StoreError
 from tuner.lock import WriterLock
+from tuner.sqlite import BUSY_S, open_to_read
 
-_BUSY_S = 30.0
 _CONNECT_S = 10
 _CREATING_TABLES = 0x74756E6572  # "tuner": the advisory lock under which tables are made
-
-
-def sqlite_url(path: Path) -> str:
-    """The database URL of a file."""
-    return f"sqlite:///{path}"
 
 
 def shown(url: str) -> str:
@@ -68,7 +62,7 @@ def _sqlite(url: str, *, read_only: bool) -> sa.Engine:
     if not name or name == ":memory:":
         creator = lambda: sqlite3.connect(":memory:", check_same_thread=False)  # noqa: E731
     elif read_only:
-        creator = lambda: _read_only(Path(name))  # noqa: E731
+        creator = lambda: open_to_read(Path(name))  # noqa: E731
     else:
         creator = lambda: _read_write(name)  # noqa: E731
     return sa.create_engine("sqlite://", creator=creator, poolclass=NullPool)
@@ -77,33 +71,10 @@ def _sqlite(url: str, *, read_only: bool) -> sa.Engine:
 def _read_write(name: str) -> sqlite3.Connection:
     """WAL lets readers go on while one process writes; NORMAL survives a killed process, though not a power cut."""
     # The loop's thinking thread uses the connection too, though never at the same time as the loop.
-    connection = sqlite3.connect(name, timeout=_BUSY_S, check_same_thread=False)
+    connection = sqlite3.connect(name, timeout=BUSY_S, check_same_thread=False)
     try:
         connection.execute("PRAGMA journal_mode=WAL").close()
         connection.execute("PRAGMA synchronous=NORMAL").close()
-    except sqlite3.Error:
-        connection.close()
-        raise
-    return connection
-
-
-def _read_only(file: Path) -> sqlite3.Connection:
-    """In a folder that cannot be written, SQLite opens a WAL database only when told that nobody changes it."""
-    if not file.is_file():
-        raise sqlite3.OperationalError(f"{file} does not exist")
-    wal = file.with_name(f"{file.name}-wal")
-    try:
-        return _checked(f"file:{quote(str(file))}?mode=ro")
-    except sqlite3.OperationalError:
-        if os.access(file.parent, os.W_OK) or (wal.is_file() and wal.stat().st_size):
-            raise
-        return _checked(f"file:{quote(str(file))}?mode=ro&immutable=1")
-
-
-def _checked(uri: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_S, check_same_thread=False)
-    try:
-        connection.execute("select 1 from sqlite_master limit 1").close()
     except sqlite3.Error:
         connection.close()
         raise
@@ -189,27 +160,3 @@ def no_such_table(error: BaseException) -> bool:
     """Whether a statement failed because the database holds no tables of ours."""
     cause = getattr(error, "orig", None)
     return "no such table" in str(cause) or getattr(cause, "sqlstate", getattr(cause, "pgcode", None)) == "42P01"
-
-
-RESTORE = "put a backup in its place, or save what can be read with `sqlite3 study.db .recover`"
-
-_REMEDIES = {
-    "disk is full": "free some space and run the same command again: every finished trial is kept",
-    "disk I/O error": "see whether the disk is full or failing, then run the same command again",
-    "No space left": "free some space and run the same command again: every finished trial is kept",
-    "malformed": RESTORE,
-    "not a database": RESTORE,
-    "readonly": "make the study's folder writable, or read it with a verb that does not write",
-    "unable to open": "check that the folder exists and that you may read and write it",
-    "is locked": "another program writes to the file; close it and run the same command again",
-    "does not exist": "check the name; a study is made with `tuner run SWEEP`",
-    "connection failed": "check that the server runs, and the host, port, user and database in the URL",
-}
-
-
-def reason(error: Exception) -> str:
-    """A database's error in one line, with what to do about it where that is known."""
-    text = next(iter(str(getattr(error, "orig", None) or error).splitlines()), type(error).__name__)
-    if getattr(error, "connection_invalidated", False):
-        return f"{text}; the connection is lost, run the same command again to continue"
-    return next((f"{text}; {remedy}" for sign, remedy in _REMEDIES.items() if sign in text), text)

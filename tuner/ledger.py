@@ -21,15 +21,19 @@ from tuner.history import Again, Array, Curve, History, HistoryBuffer
 from tuner.keys import KeySet
 from tuner.problem import Problem
 from tuner.records import TrialRecord
-from tuner.repeats import REPEATS, measured_again
+from tuner.repeats import PREFIX, REPEATS, measured_again
 from tuner.trial import Config, Proposal
 
 Reader = Callable[[int], TrialRecord]
 Texts = Callable[[], Iterable[str]]
+Reports = Callable[[int], Iterable[tuple[int, Mapping[str, float]]]]
 
 _TIMES = ("fidelity", "started_at", "finished_at")
 _MEMBERS = 32
-_DECODED = ("metrics", "measures", "provenance")
+_DECODED = ("metrics", "measures")
+_ENGINE = '{"engine":"'
+_AGAIN = f'"{PREFIX}'
+_BLOCK = 256
 
 
 class Ledger:
@@ -45,7 +49,13 @@ class Ledger:
     """
 
     def __init__(
-        self, problem: Problem, *, gpus: int = 0, read: Reader | None = None, configs: Texts | None = None
+        self,
+        problem: Problem,
+        *,
+        gpus: int = 0,
+        read: Reader | None = None,
+        configs: Texts | None = None,
+        reports: Reports | None = None,
     ) -> None:
         self.problem = problem
         self.pending: dict[int, Proposal] = {}
@@ -57,6 +67,7 @@ class Ledger:
         self._gpus = gpus
         self._read = read
         self._configs = configs
+        self._reports = reports if problem.early_stop is not None else None
         self._keys = KeySet()
         self._curves: dict[int, list[tuple[int, list[float]]]] = {}
         self._again: dict[int, tuple[Config, Mapping[str, float], int]] = {}
@@ -125,26 +136,30 @@ class Ledger:
     def columns(self) -> tuple[str, ...]:
         """What `replay` takes of each trial, before its rank."""
         config = () if self._configs is not None and not self.problem.constraints else ("config",)
-        return ("trial", "state", *_TIMES, *_DECODED, *config)
+        return ("trial", "state", *_TIMES, *_DECODED, "provenance", *config)
 
     def replay(self, rows: Sequence[Sequence[Any]]) -> None:
         """Take in stored trials, in the order in which they finished: `finish`, many at a time."""
-        columns = dict(zip((*self.columns, "rank"), zip(*rows, strict=True), strict=True))
+        columns: dict[str, Sequence[Any]] = dict(zip((*self.columns, "rank"), zip(*rows, strict=True), strict=True))
+        again = [text is not None and _AGAIN in text for text in columns["measures"]]
         for name in {*_DECODED, "config"} & columns.keys():
             columns[name] = json.loads(f"[{','.join(text or '{}' for text in columns[name])}]")
-        engines = [provenance["engine"] for provenance in columns["provenance"]]
+        columns["engine"] = [_engine(text) for text in columns.pop("provenance")]
+        for row in itertools.compress(range(len(rows)), again):
+            config = columns["config"][row] if "config" in columns else {}
+            self._measured_again(columns["trial"][row], config, columns["measures"][row])
         start = 0
         if self.baseline is None:
-            for row, (engine, state) in enumerate(zip(engines, columns["state"], strict=True)):
+            for row, (engine, state) in enumerate(zip(columns["engine"], columns["state"], strict=True)):
                 if engine == "baseline" and state == "completed":
-                    self._replay_part({name: column[:row] for name, column in columns.items()}, engines)
+                    self._replay_part({name: column[:row] for name, column in columns.items()})
                     self._take_baseline(columns["metrics"][row])
                     start = row
                     break
-        self._replay_part({name: column[start:] for name, column in columns.items()}, engines[start:])
+        self._replay_part({name: column[start:] for name, column in columns.items()})
         self.next_rank = columns["rank"][-1] + 1
 
-    def _replay_part(self, columns: Mapping[str, Sequence[Any]], engines: Sequence[str]) -> None:
+    def _replay_part(self, columns: Mapping[str, Sequence[Any]]) -> None:
         problem, n = self.problem, len(columns["trial"])
         if not n:
             return
@@ -172,19 +187,23 @@ class Ledger:
             outputs=np.array([problem.outputs_of(m) for m in metrics]) if problem.outputs else None,
             repeats=[measures.get(REPEATS, self.buffer.planned) for measures in columns["measures"]],
         )  # fmt: skip
-        for row, (trial, measures) in enumerate(zip(columns["trial"], columns["measures"], strict=True)):
-            self._measured_again(trial, columns["config"][row] if "config" in columns else {}, measures)
-        for state, told, took, engine in zip(states, metrics, seconds, engines):
+        for state, told, took, engine in zip(states, metrics, seconds, columns["engine"]):
             self._spend(state, told, took, added=engine == "added")
         whole = self._whole(columns["fidelity"])
         feasible = whole & completed & ~(margins < 0).any(axis=1)
         for row in np.flatnonzero(feasible).tolist() if self._target else ():
             self._reach(metrics[row], feasible=True)
+        self._replay_improvements(y, feasible, whole)
+
+    def _replay_improvements(self, y: Array, feasible: NDArray[np.bool_], whole: NDArray[np.bool_]) -> None:
+        """`_improve` for points (n, m) that are feasible and had all of the fidelity, those first that may matter."""
         counted, places = 0, np.cumsum(whole) - 1  # among the trials that count
-        for row in np.flatnonzero(feasible & ~self._old(y)).tolist():
-            self.spent.since_improvement += int(places[row]) - counted
-            self._improve(values[row], feasible=True)
-            counted = int(places[row]) + 1
+        for start in range(0, len(y), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            for row in (np.flatnonzero(feasible[block] & ~self._old(y[block])) + start).tolist():
+                self.spent.since_improvement += int(places[row]) - counted
+                self._improve(y[row], feasible=True)
+                counted = int(places[row]) + 1
         self.spent.since_improvement += int(whole.sum()) - counted
 
     def _whole(self, fidelity: Sequence[float | None]) -> NDArray[np.bool_]:
@@ -233,7 +252,7 @@ class Ledger:
             cost = 0.0 if price is None else metrics.get(price, 0.0)
             self.spent.add(gpu_s=seconds * self._gpus, cost=cost)
 
-    def _improve(self, values: Sequence[float], *, feasible: bool) -> None:
+    def _improve(self, values: Sequence[float] | Array, *, feasible: bool) -> None:
         """An improvement is a feasible trial that enters the front without being equal to a member."""
         point = np.array(values)
         self.spent.since_improvement += 1
@@ -271,6 +290,8 @@ class Ledger:
     def curve(self, trial: int) -> Curve:
         """Steps (k,) and objectives (k, m), maximised, that a trial reported."""
         points = self._curves.get(trial, [])
+        if self._reports is not None:
+            points = [(step, self.problem.values(metrics)) for step, metrics in self._reports(trial)]
         steps = np.array([step for step, _ in points], dtype=np.int64)
         return steps, np.array([values for _, values in points]).reshape(len(points), len(self.problem.objectives))
 
@@ -289,3 +310,11 @@ class Ledger:
         problem = self.problem
         margins = problem.margins(config, metrics, self.baseline)
         return Again(problem.values(metrics), margins, problem.outputs_of(metrics), n)
+
+
+def _engine(provenance: str) -> str:
+    """Who made a proposal, of its stored provenance: what a million of these say is not parsed for one word."""
+    start, end = len(_ENGINE), provenance.find('"', len(_ENGINE))
+    if provenance.startswith(_ENGINE) and "\\" not in provenance[start:end]:
+        return provenance[start:end]
+    return str(json.loads(provenance)["engine"])

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from tuner import pareto, repeats
 from tuner.calibration import Calibration, calibration
+from tuner.compact import dumps
 from tuner.errors import TunerError
 from tuner.fidelity import at_most, spent
-from tuner.store import dumps
 
 if TYPE_CHECKING:
     from tuner.gp.model import Surrogate

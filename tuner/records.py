@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from tuner.compact import dumps
 from tuner.randomness import trial_seed
-from tuner.store import dumps
 from tuner.trial import FINISHED, Config, Failure, Outcome, Proposal, Provenance, State
 
 if TYPE_CHECKING:

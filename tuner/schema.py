@@ -1,7 +1,8 @@
 """Schema: the tables of a study's storage, their version, and how an older version becomes this one.
 
 The name of the study is part of every key, so that several studies share one database. Each study's own row holds the
-version that wrote it. To change the tables: raise `SCHEMA_VERSION` from n to n + 1, add a function `MIGRATIONS[n]`, and
+version that wrote it. To change the tables: raise `SCHEMA_VERSION` (in
+`tuner.sqlite`) from n to n + 1, add a function `MIGRATIONS[n]`, and
 a test that opens a storage of version n. Tables may hold other studies of other versions, so a migration only adds
 (columns that may be empty, tables), and rewrites the rows of its own study alone.
 """
@@ -12,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 1
+from tuner.sqlite import SCHEMA_VERSION as SCHEMA_VERSION
 
 Migration = Callable[[sa.Connection, str], None]
 MIGRATIONS: Mapping[int, Migration] = {}

@@ -8,21 +8,27 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tuner import identity, snapshots
-from tuner.database import shown
+from tuner.compact import dumps
 from tuner.errors import StoreError, SweepError, UsageError
-from tuner.lock import WriterLock
+from tuner.lock import WriterLock, worker_alive
 from tuner.objective import objective_of
 from tuner.problem import Problem, make_problem
+from tuner.reader import Reader
 from tuner.records import new_proposal, row_of
 from tuner.snapshots import Snapshot
 from tuner.sources import first_tries, with_sources
-from tuner.store import Store, closing_on_error, dumps, sqlite_url
+from tuner.sqlite import sqlite_url
 from tuner.study import Study
 from tuner.sweep import Sweep, dump_yaml, load_sweep
 from tuner.trial import Proposal
+
+if TYPE_CHECKING:
+    from tuner.store import Store
+
+Kept = TypeVar("Kept", bound="Store | Reader")
 
 HOME = Path(".tuner")
 """Where studies live unless `--dir` says otherwise, relative to the working directory."""
@@ -64,7 +70,7 @@ def _created(
     new: bool = False,
 ) -> Study:
     problem = with_sources(problem, taken)
-    with closing_on_error(_store(sweep, directory)) as store:
+    with _closing_on_error(_store(sweep, directory)) as store:
         resolved = identity.resolved_sweep(sweep, problem)
         digest = identity.digest(resolved)
         row = store.read_study()
@@ -82,8 +88,18 @@ def _created(
             write_atomically(directory / "sweep.yaml", dump_yaml(resolved))
         study = Study(sweep, problem, store, directory=directory, lock=lock)
         if row is not None:  # of a maker that was killed, or of another machine on the same database
-            study.take_over()
+            _take_over(study, lock)
         return study
+
+
+def _take_over(study: Study, lock: WriterLock | None) -> None:
+    """Make the trials that a dead process was running wait for another attempt; asked ones keep their lease."""
+    if lock is not None and lock.previous is not None:
+        study.add_event("takeover", f"from process {lock.previous['pid']} on {lock.previous['host']}")
+    for record in study.records(states=("running",)):
+        owner = record.worker or ""
+        if not owner.startswith("ask:") and not worker_alive(owner):
+            study.requeue(record.trial, "its process died")
 
 
 def _first(problem: Problem) -> list[Proposal]:
@@ -143,7 +159,7 @@ def reopen(dir: str | Path, *, read_only: bool = False, sweep: Sweep | None = No
         raise StoreError(f"{dir} holds no study; start one with `tuner run SWEEP`, or see `tuner list`")
     if read_only:
         stored = load_sweep(directory / "sweep.yaml")
-        with closing_on_error(_store(stored, directory, read_only=True)) as store:
+        with _closing_on_error(_reader(stored, directory)) as store:
             return Study(stored, make_problem(stored, reading=True), store, directory=directory, lock=None)
     with _locked(directory) as (_, lock):
         return _reopened(sweep, directory, lock, adopt=adopt)
@@ -152,7 +168,7 @@ def reopen(dir: str | Path, *, read_only: bool = False, sweep: Sweep | None = No
 def _reopened(sweep: Sweep | None, directory: Path, lock: WriterLock, *, adopt: bool) -> Study:
     chosen = sweep if sweep is not None else load_sweep(directory / "sweep.yaml")
     problem = make_problem(chosen, objective_of(chosen))
-    with closing_on_error(_store(chosen, directory)) as store:
+    with _closing_on_error(_store(chosen, directory)) as store:
         resolved = None if sweep is None else _reconciled(chosen, problem, store, directory, adopt=adopt)
         kept = snapshots.read_file(directory / snapshots.FILE, chosen.warm_start)
         taken = earlier_studies(chosen) if kept is None else kept
@@ -163,7 +179,7 @@ def _reopened(sweep: Sweep | None, directory: Path, lock: WriterLock, *, adopt: 
             store.update_study(digest=identity.digest(resolved), sweep=dumps(resolved))
             write_atomically(directory / "sweep.yaml", dump_yaml(resolved))
         study = Study(chosen, problem, store, directory=directory, lock=lock)
-        study.take_over()
+        _take_over(study, lock)
         return study
 
 
@@ -218,7 +234,7 @@ def _move_aside(directory: Path) -> None:
         while (target := folder.with_name(f"{folder.name}.{k}")).exists():
             k += 1
         if has_study(folder) and (stored := load_sweep(folder / "sweep.yaml")).storage:
-            with closing_on_error(_store(stored, folder)) as store:
+            with _closing_on_error(_store(stored, folder)) as store:
                 name = store.set_aside()
                 store.close()
             renamed = {**stored.to_dict(), "name": name}
@@ -276,8 +292,20 @@ def write_atomically(file: Path, text: str) -> None:
         raise StoreError(f"{file} cannot be written: {error.strerror}; free some space or choose another") from error
 
 
+@contextmanager
+def _closing_on_error(store: Kept) -> Iterator[Kept]:
+    """The store, closed when the block raises."""
+    try:
+        yield store
+    except BaseException:
+        store.close()
+        raise
+
+
 def _store(sweep: Sweep, directory: Path | None, *, read_only: bool = False) -> Store:
     """Where a sweep's trials are kept. A storage of its own choice has a lock of its own: two folders may name it."""
+    from tuner.store import Store
+
     if sweep.storage:
         return Store(sweep.storage, sweep.name, read_only=read_only, shared=True)
     return Store(
@@ -285,5 +313,20 @@ def _store(sweep: Sweep, directory: Path | None, *, read_only: bool = False) -> 
     )
 
 
+def _reader(sweep: Sweep, directory: Path) -> Store | Reader:
+    """The same to be read: a file of this version's tables without SQLAlchemy."""
+    if sweep.storage:
+        return _store(sweep, directory, read_only=True)
+    reader = Reader(directory / "study.db", sweep.name)
+    if reader.readable:
+        return reader
+    reader.close()
+    return _store(sweep, directory, read_only=True)
+
+
 def _shown(sweep: Sweep, directory: Path) -> str:
-    return shown(sweep.storage) if sweep.storage else str(directory / "study.db")
+    if not sweep.storage:
+        return str(directory / "study.db")
+    from tuner.database import shown
+
+    return shown(sweep.storage)

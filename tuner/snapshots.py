@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tuner import pareto
+from tuner.compact import dumps
 from tuner.errors import StoreError
 from tuner.parameters import Parameter, from_dict
-from tuner.store import dumps
 from tuner.trial import FINISHED, Config
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ meaning.
 from __future__ import annotations
 
 import itertools
-import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,12 +16,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tuner.database import claim, create_tables, lock_beside, no_such_table, open_engine, reason, shown, sqlite_url
+from tuner.compact import dumps
+from tuner.database import claim, create_tables, lock_beside, no_such_table, open_engine, shown
 from tuner.errors import StoreError
 from tuner.lock import WriterLock
 from tuner.schema import MIGRATIONS, SCHEMA_VERSION, events, reports, studies, tables, trials
+from tuner.sqlite import reason, sqlite_url
 
-__all__ = ["Row", "Store", "closing_on_error", "dumps", "sqlite_url"]
+__all__ = ["Row", "Store", "dumps", "sqlite_url"]
 
 _REPORT_BATCH = 200
 _REPORT_INTERVAL_S = 1.0
@@ -149,6 +150,18 @@ class Store:
                 waiting = [{**_EMPTY_TRIAL, **trial, "study": self.study, "state": "waiting"} for trial in first]
                 connection.execute(_INSERT_TRIAL, waiting)
 
+    def restore(self, rows: Mapping[str, Sequence[Row]]) -> None:
+        """Write the rows of a study that was kept elsewhere, by table, all or none; they are numbered anew.
+
+        Raises:
+            StoreError: There is one already.
+        """
+        with self._transaction() as connection:
+            for table in (studies, trials, reports, events):
+                found = [{**_storable(dict(row)), "study": self.study} for row in rows[table.name]]
+                if found:
+                    connection.execute(sa.insert(table), [_numbered_anew(row) for row in found])
+
     def read_study(self) -> Row | None:
         """The study's own row, brought to this version's schema when the store may write; None when there is none.
 
@@ -243,9 +256,14 @@ class Store:
             rows = {row["trial"]: row for row in self._read(query.where(trials.c.trial.in_(batch)))}
             yield from (rows[number] for number in batch)
 
-    def finished(self, *, columns: Sequence[str]) -> Iterator[Sequence[sa.Row[Any]]]:
-        """Some columns, then the rank, of the finished trials in the order in which they finished, in batches."""
-        last = -1
+    def finished(self, *, columns: Sequence[str], after: int = -1) -> Iterator[Sequence[sa.Row[Any]]]:
+        """Some columns, then the rank, of the finished trials in the order in which they finished, in batches.
+
+        Args:
+            columns: Names in the table of trials.
+            after: Only those of a higher rank.
+        """
+        last = after
         chosen = [trials.c[name] for name in (*columns, "rank")]
         query = sa.select(*chosen).where(trials.c.study == self.study).order_by(trials.c.rank).limit(_READ_BATCH)
         while True:
@@ -274,6 +292,12 @@ class Store:
         query = sa.select(reports).join(trials, current).where(reports.c.study == self.study).order_by(reports.c.id)
         return self._read(query if trial is None else query.where(reports.c.trial == trial))
 
+    def last_report(self, trial: int) -> Row | None:
+        """What a trial reported last; None of one that has reported nothing."""
+        query = sa.select(reports).where(reports.c.study == self.study, reports.c.trial == trial)
+        rows = self._read(query.order_by(reports.c.id.desc()).limit(1))
+        return rows[0] if rows else None
+
     def counts(self) -> dict[str, int]:
         """Number of trials by state."""
         query = (
@@ -291,19 +315,15 @@ class Store:
         with self._transaction() as connection:
             connection.execute(_INSERT_EVENT, [row])
 
-    def events(self) -> Sequence[Row]:
-        """Everything that was written down, oldest first."""
-        return self._read(sa.select(events).where(events.c.study == self.study).order_by(events.c.id))
+    def events(self, *, after: int = -1) -> Sequence[Row]:
+        """What was written down beside the trials, oldest first; only what came after the event `after`."""
+        query = sa.select(events).where(events.c.study == self.study, events.c.id > after)
+        return self._read(query.order_by(events.c.id))
 
-
-@contextmanager
-def closing_on_error(store: Store) -> Iterator[Store]:
-    """The store, closed when the block raises."""
-    try:
-        yield store
-    except BaseException:
-        store.close()
-        raise
+    def last_event(self) -> int:
+        """The number of what was written down last; -1 of nothing."""
+        rows = self._read(sa.select(sa.func.max(events.c.id).label("id")).where(events.c.study == self.study))
+        return -1 if rows[0]["id"] is None else int(rows[0]["id"])
 
 
 _EMPTY_TRIAL: dict[str, Any] = {column.name: None for column in trials.columns}
@@ -328,11 +348,10 @@ def _storable(row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
+def _numbered_anew(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != "id"}
+
+
 def _legible(text: str) -> str:
     """Text without what a database cannot hold: lone surrogates, and NUL, which PostgreSQL refuses."""
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
-
-
-def dumps(value: Any) -> str:
-    """Compact JSON; floats round trip exactly."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)

@@ -19,18 +19,18 @@ from typing import TYPE_CHECKING, Any, overload
 
 from tuner import ranking
 from tuner.budget import stop_reason, trials_left
-from tuner.database import RESTORE
+from tuner.compact import dumps
 from tuner.errors import ExhaustedError, StoreError, UsageError
 from tuner.interrupts import Ending
 from tuner.judging import judge, told
 from tuner.leases import Leases
 from tuner.ledger import Ledger
-from tuner.lock import WriterLock, worker_alive
+from tuner.loading import load
+from tuner.lock import WriterLock
 from tuner.problem import Problem
 from tuner.proposer import Proposer
 from tuner.randomness import trial_seed
-from tuner.records import TrialRecord, finished_columns, finished_record, new_proposal, proposal_of, record_of, row_of
-from tuner.store import Store, dumps
+from tuner.records import TrialRecord, finished_columns, finished_record, new_proposal, record_of, row_of
 from tuner.sweep import Sweep
 from tuner.trial import FAILURE_KINDS, FINISHED, Config, Failure, FailureKind, Outcome, Proposal
 
@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 
     from tuner.calibration import Calibration
     from tuner.history import History
+    from tuner.reader import Reader
     from tuner.recommendation import Recommendation
+    from tuner.store import Store
 
 _LEASE_S = 24 * 3600.0
 
@@ -57,7 +59,13 @@ class Study:
     """
 
     def __init__(
-        self, sweep: Sweep, problem: Problem, store: Store, *, directory: Path | None, lock: WriterLock | None
+        self,
+        sweep: Sweep,
+        problem: Problem,
+        store: Store | Reader,
+        *,
+        directory: Path | None,
+        lock: WriterLock | None,
     ) -> None:
         self.sweep = sweep
         self.problem = problem
@@ -74,7 +82,8 @@ class Study:
             raise StoreError(f"{store.url} holds no study; create one with `tuner run SWEEP`")
         self.token: str = row["token"]
         self._ledger = self._new_ledger()
-        self._load(row["spent_s"])
+        self._seen = self._store.last_event() if store.read_only else -1  # before the trials: none is missed
+        load(store, self._ledger, self._leases, row["spent_s"])
 
     # --- creating, opening, closing ---
 
@@ -103,16 +112,6 @@ class Study:
 
         return reopen(dir, read_only=read_only)
 
-    def take_over(self) -> None:
-        """Make the trials that a dead process was running wait for another attempt; asked ones keep their lease."""
-        if self._lock is not None and self._lock.previous is not None:
-            previous = self._lock.previous
-            self._store.add_event("takeover", f"from process {previous['pid']} on {previous['host']}")
-        for record in self.records(states=("running",)):
-            owner = record.worker or ""
-            if not owner.startswith("ask:") and not worker_alive(owner):
-                self.requeue(record.trial, "its process died")
-
     def end_session(self, reason: str, signal: int | None = None) -> None:
         """Write down why a run ended; `signal` when one interrupted it."""
         self.ending = Ending(reason=reason, signal=signal)
@@ -135,32 +134,24 @@ class Study:
         self.close()
 
     def _new_ledger(self) -> Ledger:
-        gpus, configs = self.sweep.runner.gpus, self._store.configs if self._store.read_only else None
-        return Ledger(self.problem, gpus=gpus, read=self.read, configs=configs)
+        reading = self._store.read_only
+        configs, reports = (self._store.configs, self.reports) if reading else (None, None)
+        gpus = self.sweep.runner.gpus
+        return Ledger(self.problem, gpus=gpus, read=self.read, configs=configs, reports=reports)
 
-    def _load(self, spent_s: float) -> None:
-        """Rebuild what is kept in memory from the store."""
-        try:
-            for rows in self._store.finished(columns=self._ledger.columns):
-                self._ledger.replay(rows)
-            waiting_or_running = list(self.records(states=("waiting", "running")))
-        except (ValueError, TypeError, LookupError) as error:
-            raise StoreError(
-                f"{self._store.url} holds a trial that cannot be understood: {error}; {RESTORE}"
-            ) from error
-        spent = self._ledger.spent
-        spent.seconds, spent.started = spent_s, spent.finished
-        for record in waiting_or_running:
-            proposal = proposal_of(record)
-            self._ledger.add(proposal)
-            if record.state == "waiting":
-                self._leases.wait(proposal)
-            else:
-                self._begin(proposal, record.started_at or time.time(), record.deadline)
-            spent.started += record.state == "running" or record.attempt > 1
-        if self.problem.early_stop is not None:
-            for report in self._store.reports():
-                self._ledger.report(report["trial"], report["step"], json.loads(report["metrics"]))
+    def refresh(self) -> bool:
+        """Take in what another process wrote since; for a study that was opened to be read.
+
+        Only what is new is read, unless finished trials were retried; returns whether they were.
+        """
+        events = self._store.events(after=self._seen)
+        self._seen = events[-1]["id"] if events else self._seen
+        retried = any(event["kind"] == "retried" for event in events)
+        if retried:
+            self._ledger = self._new_ledger()
+        row, self._leases = self._store.read_study(), Leases()
+        load(self._store, self._ledger, self._leases, self._ledger.spent.seconds if row is None else row["spent_s"])
+        return retried
 
     # --- ask ---
 
@@ -389,7 +380,7 @@ class Study:
         seconds = self._ledger.spent.seconds
         self._ledger = self._new_ledger()
         self._leases = Leases()
-        self._load(seconds)
+        load(self._store, self._ledger, self._leases, seconds)
 
     def annotate(self, trial: int, measures: Mapping[str, float]) -> None:
         """Add to what was measured beside the metrics, such as a front member's test score."""
@@ -458,6 +449,12 @@ class Study:
     def stored(self, *columns: str) -> Iterator[Sequence[Any]]:
         """Some columns of the finished trials as the store has them, then the rank, in the order of finishing."""
         return itertools.chain.from_iterable(self._store.finished(columns=columns))
+
+    def rows(self) -> dict[str, Sequence[Mapping[str, Any]]]:
+        """Everything the store holds of the study, by table; of retried trials the reports of the last attempt."""
+        store, row = self._store, self._store.read_study()
+        parts = {"trials": store.trials(), "reports": store.reports(), "events": store.events()}
+        return {"studies": [] if row is None else [row], **parts}
 
     def counts(self) -> dict[str, int]:
         """Number of trials by state."""
