@@ -23,13 +23,13 @@ def export(
 
 
 def import_(
-    source: Annotated[Path, typer.Argument(help="A Katib, Hydra, NNI or W&B file; or a CSV of trials.")],
+    source: Annotated[Path, typer.Argument(help="A Katib, Hydra, NNI or W&B file; a CSV of trials; or a report.html.")],
     study: Annotated[str | None, typer.Option("--study", help="The study that takes a CSV's trials.")] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Where the sweep goes (default: stdout).")
+        Path | None, typer.Option("--output", "-o", help="Where the sweep goes (default: stdout), or a report's study.")
     ] = None,
 ) -> None:
-    """Translate a foreign sweep, or take in measured trials. Example: tuner import katib.yaml -o sweep.yaml"""
+    """Translate a foreign sweep, take in trials, restore a report. Example: tuner import katib.yaml -o sweep.yaml"""
     with errors():
         from tuner.verbs.importing import import_file
 

@@ -1,8 +1,9 @@
-"""`tuner import`: a foreign sweep file becomes a native one; a CSV of trials becomes observations of a study."""
+"""`tuner import`: a foreign sweep file becomes a native one, a CSV of trials observations, a report a study."""
 
 from __future__ import annotations
 
 import csv
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ def import_file(source: Path, *, study: str | None, output: Path | None) -> str:
     """
     if not source.is_file():
         raise UsageError(f"{source} is not a file")
+    if source.suffix.lower() in (".html", ".htm"):
+        return _restore(source, output)
     if source.suffix.lower() == ".csv":
         if study is None:
             raise UsageError("a CSV of trials needs a study that takes them: add --study STUDY")
@@ -34,6 +37,17 @@ def import_file(source: Path, *, study: str | None, output: Path | None) -> str:
         return text.rstrip()
     write_atomically(output, text)
     return f"wrote {output} (from {dialect}; {len(notes)} notes are at its top)"
+
+
+def _restore(source: Path, output: Path | None) -> str:
+    """Make the study of a report's page a study folder again."""
+    from tuner.archive import restore
+    from tuner.pages.packing import STUDY, unpacked
+
+    folder = restore(unpacked(source.read_text(encoding="utf-8", errors="replace"), STUDY), output)
+    with Study.open(folder, read_only=True) as opened:
+        trials = sum(opened.counts().values())
+    return f"restored {folder} with {trials} trials; look: tuner pareto {shlex.quote(str(folder))}"
 
 
 def _import_trials(source: Path, study: str) -> str:

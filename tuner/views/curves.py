@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,7 @@ def curves_view(study: Study, metric: str | None = None) -> CurvesView:
     Raises:
         UsageError: No trial reported anything, or nothing of that name.
     """
-    reports = {r.trial: (r.state, found) for r in study.records() if (found := study.reports(r.trial))}
+    reports = _reports(study)
     names = sorted({name for _, steps in reports.values() for _, values in steps for name in values})
     if not names:
         raise UsageError(
@@ -63,3 +64,14 @@ def curves_view(study: Study, metric: str | None = None) -> CurvesView:
     known = best is not None and any(curve.trial == best.trial for curve in curves)
     label = metric_label(goals[chosen]) if chosen in goals else chosen
     return CurvesView(label, tuple(curves), best.trial if best is not None and known else None)
+
+
+def _reports(study: Study) -> dict[int, tuple[State, list[tuple[int, dict[str, float]]]]]:
+    """State, and steps with values, of every trial that reported something."""
+    rows = study.rows()
+    state = {row["trial"]: row["state"] for row in rows["trials"]}
+    found: dict[int, tuple[State, list[tuple[int, dict[str, float]]]]] = {}
+    for row in rows["reports"]:
+        own = found.setdefault(row["trial"], (state[row["trial"]], []))
+        own[1].append((row["step"], json.loads(row["metrics"])))
+    return dict(sorted(found.items()))

@@ -40,6 +40,30 @@ class TimelineView:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Time in which no trial ran on a lane, between two that did; seconds since the first one started."""
+
+    lane: str
+    start: float
+    seconds: float
+
+
+def idle_gaps(view: TimelineView, *, least: float = 0.0) -> tuple[Gap, ...]:
+    """The gaps of more than `least` seconds, before, between and after the bars of each slot, the longest first.
+
+    Lanes of trials that ran on no slot have none: nothing waited there.
+    """
+    found = []
+    for lane in (lane for lane in view.lanes if lane.startswith("slot ")):
+        until = 0.0
+        for bar in sorted((bar for bar in view.bars if bar.lane == lane), key=lambda bar: bar.start):
+            found.append(Gap(lane, until, bar.start - until))
+            until = max(until, bar.start + bar.seconds)
+        found.append(Gap(lane, until, view.seconds - until))
+    return tuple(sorted((gap for gap in found if gap.seconds > least), key=lambda gap: -gap.seconds))
+
+
 def timeline_view(study: Study) -> TimelineView:
     """When the trials of a study ran.
 

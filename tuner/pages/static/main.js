@@ -1,0 +1,70 @@
+"use strict";
+// Unpack, start the views, draw them one after the other; theme, print.
+
+function setTheme(name) {
+  document.documentElement.dataset.theme = name;
+  views.forEach((view) => view.draw());
+}
+
+function preferredTheme() {
+  return matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+}
+
+// Plotly's source is text until here; the policy names its hash. What its styles would break the policy is kept out.
+async function loadPlotly() {
+  const source = await unpack("plotly");
+  for (const [, id] of source.matchAll(/getElementById\("([0-9a-f]{64})"\)/g)) {
+    if (!$(id)) document.head.append(Object.assign(document.createElement("meta"), { id }));
+  }
+  document.body.append(Object.assign(document.createElement("script"), { textContent: source }));
+}
+
+function beforePrint() {
+  if (table.printing) return;
+  table.printing = document.documentElement.dataset.theme;
+  document.documentElement.classList.add("printing");
+  redrawAt("light");
+}
+
+function afterPrint() {
+  if (!table.printing) return;
+  const theme = table.printing;
+  table.printing = false;
+  document.documentElement.classList.remove("printing");
+  redrawAt(theme);
+}
+
+function redrawAt(theme) {
+  setTheme(theme);
+  document.querySelectorAll(".js-plotly-plot").forEach((plot) => Plotly.relayout(plot, { width: plot.clientWidth, height: plot.clientHeight }));
+  markFront();
+  drawParallel();
+}
+
+async function start() {
+  document.documentElement.dataset.theme = preferredTheme();
+  const [text] = await Promise.all([unpack("data"), loadPlotly()]);
+  D = JSON.parse(text);
+  D.columns = makeColumns();
+  D.scales = makeScales();
+  S.visible = new Uint8Array(D.trial.length).fill(1);
+  S.count = D.trial.length;
+  [startFront, startPins, startParallel, startTable, startAnalysis, startHistory].forEach((begin) => begin());
+  describeFilters();
+  $("clear").addEventListener("click", clearFilters);
+  $("theme").addEventListener("click", () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
+  $("print").addEventListener("click", () => window.print());
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => setTheme(preferredTheme()));
+  window.addEventListener("beforeprint", beforePrint);
+  window.addEventListener("afterprint", afterPrint);
+  for (const view of views) {
+    view.draw();
+    await new Promise((resume) => setTimeout(resume)); // the page answers between two plots
+  }
+  document.documentElement.dataset.ready = "yes";
+}
+
+start().catch((error) => {
+  $("trouble").hidden = false;
+  $("trouble").textContent = `The plots cannot be drawn: ${error.message}. A browser of 2023 or newer is needed.`;
+});
