@@ -18,7 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner import inbox, recommendation
+from tuner import inbox, recommendation, surroundings
 from tuner.budget import too_many_failures
 from tuner.errors import FailurePolicyError, TunerError
 from tuner.interrupts import Interrupts
@@ -76,6 +76,7 @@ def run(
     study = open_or_create(loaded, dir, new=new, adopt=adopt)
     try:
         study.check_strategy()
+        surroundings.write_down(study)
         for source in study.problem.sources:
             watcher.note(str(source))
         with Interrupts() as interrupts:

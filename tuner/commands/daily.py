@@ -147,6 +147,21 @@ def pick(
         say(choice_text(opened, found, chosen, names=name or (), width=terminal_width()))
 
 
+def report(
+    study: StudyArgument = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A file (default: report.html in the study's folder).")
+    ] = None,
+    format: Annotated[str, typer.Option("--format", "-f", help="html, md or json.")] = "html",
+    json: JsonOption = False,
+) -> None:
+    """Write a study as one page that needs no network. Example: tuner report digits -o digits.html"""
+    with reading(study) as opened:
+        from tuner.verbs.report import write_report
+
+        say(write_report(opened, output, "json" if json else format))
+
+
 def trials(
     study: StudyArgument = None,
     format: FormatOption = "table",
@@ -163,4 +178,4 @@ def trials(
         say(render_trials(records, opened, chosen, thing="trials", names=name or (), width=terminal_width()))
 
 
-VERBS = (init, validate, run, status, best, pareto, pick, trials)
+VERBS = (init, validate, run, status, best, pareto, pick, report, trials)
