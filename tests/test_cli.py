@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
 import subprocess
 import sys
@@ -425,33 +424,6 @@ def test_what_is_enqueued_beyond_the_budget_says_so(here: Path) -> None:
     assert invoke("enqueue", "first", "x=0.1").stdout.startswith("trial 2 waits; it starts when the budget is raised")
     invoke("run", str(sweep), "-q", "-S", "budget.trials=3")
     assert as_json("show", "2", "--json")["trial"]["params"]["x"] == 0.1
-
-
-def test_the_live_display_has_a_line_for_every_running_trial() -> None:
-    import io
-
-    from rich.console import Console
-
-    from tuner.reporting.progress import LiveDisplay
-    from tuner.study import Study
-
-    out = io.StringIO()
-    display = LiveDisplay(console=Console(file=out, force_terminal=True, width=72, height=40))
-    definition = {"name": "s", "metrics": {"loss": "minimize"}, "parameters": {"x": {"min": 0.0, "max": 1.0}}}
-    with Study.create({**definition, "search": "random", "budget": {"trials": 9}}) as study:
-        display.began(study, slots=3)
-        for proposal in study.ask(3):
-            display.started(proposal)
-        display.reported(1, 7, {"loss": 0.25})
-        out.truncate(0)
-        time.sleep(0.3)  # longer than between two drawings
-        display.tick()
-        display.ended("done")
-    lines = [line.strip() for line in out.getvalue().splitlines()]
-    rows = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line).strip() for line in lines]
-    for trial in range(3):
-        assert any(row.startswith(f"trial {trial}  0:00:00") for row in rows), rows
-    assert any(row.endswith("step 7 loss=0.25") for row in rows)
 
 
 def test_status_tells_trials_that_run_from_those_that_died(here: Path) -> None:

@@ -160,6 +160,10 @@ class HistoryBuffer:
             fresh[row] = margins(int(number))
         self._columns["C"] = fresh
 
+    def since(self, row: int) -> dict[str, NDArray[np.generic]]:
+        """The columns of the trials after the first `row`, in the order in which they finished."""
+        return {name: column[row : self.n] for name, column in self._columns.items()}
+
     def cut(
         self,
         *,

@@ -27,6 +27,7 @@ from tuner.observer import Observer
 from tuner.randomness import trial_seed
 from tuner.repeats import Finalists, averaged
 from tuner.runners.protocol import Event, Finished, Job, Reported, Runner
+from tuner.slots import SlotState, post, withdraw
 from tuner.study import Study
 from tuner.sweep import Sweep, check_feasible, load_sweep
 from tuner.trial import Outcome, Proposal
@@ -129,6 +130,8 @@ class Loop:
         self._running: dict[int, Proposal] = {}
         self._replicates: dict[int, list[Outcome]] = {}
         self._began = self._counted = self._kept_house = time.monotonic()
+        self._shown = self._posted = 0.0
+        self._slots: list[SlotState] = []
         self._session: list[str] = []  # states of the first trials that ended, for the circuit breaker
         self._draining = False
         self._halted = False  # by a person, not by the budget: the finalists are left for the next session
@@ -161,6 +164,8 @@ class Loop:
             for trial in self._running:  # only after an error: the runner ends them, the next session starts them
                 self._study.requeue(trial, self.reason or "the sweep ended by an internal error")
             self._count_time()
+            if self._study.dir is not None:
+                withdraw(self._study.dir)
             self._study.end_session(self.reason, self._interrupts.signal)
             self._observer.ended(self.reason)
 
@@ -173,6 +178,7 @@ class Loop:
         if not self._running and self._asking is None and not self._confirm():
             self.reason = self.reason or self._study.stop_reason or "nothing is left to start"
             return False
+        self._show_slots()
         self._deferred += self._runner.poll(0.0 if self._deferred and self._asking is None else _POLL_S)
         if self._asking is not None:
             return True
@@ -184,6 +190,17 @@ class Loop:
                 self._on_finish(event)
         self._observer.tick()
         return True
+
+    def _show_slots(self) -> None:
+        """Tell who watches, here and in other processes, what runs where."""
+        now = time.monotonic()
+        if now - self._shown < _POLL_S:
+            return
+        self._shown, slots = now, self._runner.slots()
+        self._observer.occupied(slots)
+        if self._study.dir is not None and slots != self._slots and now - self._posted >= _HOUSEKEEPING_S:
+            self._slots, self._posted = slots, now
+            post(self._study.dir, slots)
 
     def _fill(self) -> None:
         for proposal in self._ask():

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from tuner.records import TrialRecord
+    from tuner.slots import SlotState
     from tuner.study import Study
     from tuner.trial import Proposal
 
@@ -20,6 +21,9 @@ class Observer:
 
     def started(self, proposal: Proposal) -> None:
         """A trial was handed to the runner."""
+
+    def occupied(self, slots: Sequence[SlotState]) -> None:
+        """What is going on in each slot now; told a few times a second."""
 
     def reported(self, trial: int, step: int, metrics: Mapping[str, float]) -> None:
         """A running trial reported intermediate values."""

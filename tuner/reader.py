@@ -13,6 +13,7 @@ from typing import Any
 
 from tuner.errors import StoreError
 from tuner.sqlite import SCHEMA_VERSION, open_to_read, reason, sqlite_url
+from tuner.trial import FINISHED
 
 _READ_BATCH = 5000
 _NUMBERS_BATCH = 500
@@ -84,6 +85,8 @@ class Reader:
     def trials(self, *, states: Sequence[str] = ()) -> Sequence[Row]:
         """Trials by number, of the given states or all."""
         among = f" AND state IN ({_marks(states)})" if states else ""
+        if states and not set(states) & set(FINISHED):  # only the finished ones have a rank, and ranks an index
+            among += " AND rank IS NULL"
         return self._rows(f"SELECT * FROM trials WHERE study = ?{among} ORDER BY trial", *states)
 
     def numbered(self, numbers: Sequence[int]) -> Iterator[Row]:
@@ -126,8 +129,9 @@ class Reader:
         return self._rows(query, *([] if trial is None else [trial]))
 
     def last_report(self, trial: int) -> Row | None:
-        """What a trial reported last; None of one that has reported nothing."""
-        rows = self._rows("SELECT * FROM reports WHERE study = ? AND trial = ? ORDER BY id DESC LIMIT 1", trial)
+        """What the last attempt at a trial reported last; None before that."""
+        query = "SELECT reports.* FROM reports JOIN trials USING (study, trial, attempt) WHERE reports.study = ?"
+        rows = self._rows(f"{query} AND reports.trial = ? ORDER BY reports.id DESC LIMIT 1", trial)
         return rows[0] if rows else None
 
     def counts(self) -> dict[str, int]:

@@ -35,6 +35,9 @@ Row = Mapping[str, Any]
 _INSERT_TRIAL = sa.insert(trials)
 _INSERT_EVENT = sa.insert(events)
 _INSERT_REPORT = sa.insert(reports)
+_CURRENT = sa.and_(
+    reports.c.study == trials.c.study, reports.c.trial == trials.c.trial, reports.c.attempt == trials.c.attempt
+)
 
 
 class Store:
@@ -287,15 +290,13 @@ class Store:
 
     def reports(self, trial: int | None = None) -> Sequence[Row]:
         """Intermediate reports of the last attempt, of one trial or of all, in the order of arrival."""
-        current = (reports.c.study == trials.c.study) & (reports.c.trial == trials.c.trial)
-        current &= reports.c.attempt == trials.c.attempt
-        query = sa.select(reports).join(trials, current).where(reports.c.study == self.study).order_by(reports.c.id)
+        query = sa.select(reports).join(trials, _CURRENT).where(reports.c.study == self.study).order_by(reports.c.id)
         return self._read(query if trial is None else query.where(reports.c.trial == trial))
 
     def last_report(self, trial: int) -> Row | None:
-        """What a trial reported last; None of one that has reported nothing."""
-        query = sa.select(reports).where(reports.c.study == self.study, reports.c.trial == trial)
-        rows = self._read(query.order_by(reports.c.id.desc()).limit(1))
+        """What the last attempt at a trial reported last; None before that."""
+        query = sa.select(reports).join(trials, _CURRENT).where(reports.c.study == self.study)
+        rows = self._read(query.where(reports.c.trial == trial).order_by(reports.c.id.desc()).limit(1))
         return rows[0] if rows else None
 
     def counts(self) -> dict[str, int]:

@@ -140,10 +140,7 @@ class Study:
         return Ledger(self.problem, gpus=gpus, read=self.read, configs=configs, reports=reports)
 
     def refresh(self) -> bool:
-        """Take in what another process wrote since; for a study that was opened to be read.
-
-        Only what is new is read, unless finished trials were retried; returns whether they were.
-        """
+        """Take in what was written since the study was opened to be read; whether trials were retried meanwhile."""
         events = self._store.events(after=self._seen)
         self._seen = events[-1]["id"] if events else self._seen
         retried = any(event["kind"] == "retried" for event in events)
@@ -389,6 +386,7 @@ class Study:
 
     def spend(self, seconds: float) -> None:
         """Count wall-clock time against the budget."""
+        self._store.flush_reports()  # at the same pace: whoever watches sees the steps
         self._ledger.spent.seconds += seconds
         self._store.update_study(spent_s=self._ledger.spent.seconds)
 
@@ -437,6 +435,11 @@ class Study:
     def reports(self, trial: int) -> list[tuple[int, dict[str, float]]]:
         """Steps and values that a trial reported, of its last attempt."""
         return [(row["step"], json.loads(row["metrics"])) for row in self._store.reports(trial)]
+
+    def last_report(self, trial: int) -> tuple[int, dict[str, float]] | None:
+        """The step and the values that a trial reported last; None before that."""
+        row = self._store.last_report(trial)
+        return None if row is None else (row["step"], json.loads(row["metrics"]))
 
     def events(self) -> list[dict[str, Any]]:
         """What happened beside the trials: takeovers, retries, late results."""

@@ -94,6 +94,19 @@ def status(
         say(status_text(opened, chosen_format(format, json), names=name or ()))
 
 
+def watch(
+    study: StudyArgument = None,
+    once: Annotated[bool, typer.Option("--once", help="Look once.")] = False,
+    every: Annotated[float, typer.Option("--every", help="Seconds between two looks.")] = 1.0,
+    plain: Annotated[bool, typer.Option("--plain", help="Lines instead of the live display.")] = False,
+) -> None:
+    """Watch a study that another process runs, until it ends. Example: tuner watch digits"""
+    with errors():
+        from tuner.verbs.watching import watch_study
+
+        watch_study(study, once=once, every_s=every, plain=plain)
+
+
 def best(
     study: StudyArgument = None, format: FormatOption = "table", json: JsonOption = False, name: NameOption = None
 ) -> None:
@@ -178,4 +191,4 @@ def trials(
         say(render_trials(records, opened, chosen, thing="trials", names=name or (), width=terminal_width()))
 
 
-VERBS = (init, validate, run, status, best, pareto, pick, report, trials)
+VERBS = (init, validate, run, status, watch, best, pareto, pick, report, trials)

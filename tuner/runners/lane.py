@@ -23,6 +23,7 @@ from tuner.runners.guard import Guard
 from tuner.runners.processes import Family
 from tuner.runners.protocol import Event, Finished, Job, Reported
 from tuner.runners.reports import Report, ReportLog
+from tuner.slots import SlotState
 from tuner.trial import Failure, Metric, Outcome
 
 Ending = Literal["timeout", "pruned", "interrupted"]
@@ -179,6 +180,20 @@ class Lane(ABC):
         flight.stage = stage
         flight.due = now + (max(self.around.grace_s, _SWEEP_S) if stage == "term" else 1.0)
         family.signal(signal.SIGTERM if stage == "term" else signal.SIGKILL)
+
+    def state(self) -> SlotState:
+        """What is going on here."""
+        flight, family = self.flight, self.family()
+        if flight is None:
+            return SlotState(self.slot.id, gpus=self.slot.gpu_uuids)
+        return SlotState(
+            self.slot.id,
+            gpus=self.slot.gpu_uuids,
+            trial=flight.job.trial,
+            pid=None if family is None else family.pid,
+            since=flight.started_at,
+            limit_s=self._limit(flight.job),
+        )
 
     def hear(self, reports: Sequence[Report]) -> None:
         """Pass reports on to the loop."""

@@ -25,6 +25,7 @@ from tuner.runners.lane import Lane, Surroundings
 from tuner.runners.pool import PythonObjective, WorkerLane
 from tuner.runners.processes import adopt_orphans
 from tuner.runners.protocol import Event, Job
+from tuner.slots import SlotState
 from tuner.trial import Metric
 
 _GUARD_CHECK_S = 1.0
@@ -51,6 +52,7 @@ class LocalRunner:
         study_token: Marks every process (TUNER_STUDY_TOKEN), so that a later run can end what this one left.
         wakeup_fd: `poll` returns early when it is readable; whoever owns it reads it.
         note: Told, in a sentence, when something must be waited for.
+        held: Another runner of this process holds the slots' devices, and the two take turns: nothing is leased.
 
     Raises:
         ObjectiveError: It is made while an objective is being loaded: the module starts a sweep on import.
@@ -69,6 +71,7 @@ class LocalRunner:
         study_token: str = "",
         wakeup_fd: int | None = None,
         note: Callable[[str], None] | None = None,
+        held: bool = False,
     ) -> None:
         if "TUNER_LOADING" in os.environ:
             raise ObjectiveError(
@@ -99,7 +102,10 @@ class LocalRunner:
         self._adopted_before = adopt_orphans()
         self._guard_due = time.monotonic() + _GUARD_CHECK_S
         for berth in self._berths:
-            berth.acquire(time.monotonic())
+            if held:
+                berth.lease = Lease([])
+            else:
+                berth.acquire(time.monotonic())
 
     @property
     def capacity(self) -> int:
@@ -109,6 +115,10 @@ class LocalRunner:
     def idle(self) -> int:
         """How many jobs could start now."""
         return sum(berth.free for berth in self._berths)
+
+    def slots(self) -> list[SlotState]:
+        """What is going on in each slot."""
+        return [berth.lane.state() for berth in self._berths]
 
     def start(self, job: Job) -> None:
         """Start a job in the first idle slot.

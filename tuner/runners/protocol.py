@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from tuner.slots import SlotState
 from tuner.trial import Config, Outcome
 
 
@@ -80,6 +81,9 @@ class Runner(Protocol):
 
     def idle(self) -> int:
         """How many jobs could start now."""
+
+    def slots(self) -> list[SlotState]:
+        """What is going on in each slot."""
 
     def start(self, job: Job) -> None:
         """Start a job; only when `idle()` is positive."""
