@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-import optuna
 from optuna.importance import PedAnovaImportanceEvaluator
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from tuner.history import History
 from tuner.optuna.mirror import AddedMirror, quiet
@@ -14,6 +13,10 @@ from tuner.problem import Problem
 
 MIN_TRIALS = 10
 """Below, the best tenth is a single trial, and what it has in particular says nothing."""
+
+
+_MOST = 4_000
+"""Of more trials the best tenth is known well enough from these."""
 
 
 def importances(history: History, objectives: Sequence[int], rows: Sequence[int]) -> list[dict[str, float]]:
@@ -25,16 +28,13 @@ def importances(history: History, objectives: Sequence[int], rows: Sequence[int]
     Args:
         history: What was tried.
         objectives: Columns of `history.Y`; a mapping for each comes back.
-        rows: The completed trials to look at, at least `MIN_TRIALS`.
+        rows: The completed trials to look at, at least `MIN_TRIALS`; of more than some thousands an even sample.
     """
     problem = history.problem
     evaluator = PedAnovaImportanceEvaluator()
     with quiet():
         mirror = AddedMirror(problem)
-        study = mirror.study(history.first(history.n))  # nothing pending: Optuna's trials are our rows
-        trials = study.get_trials(deepcopy=False)
-        if sum(trial.state == TrialState.COMPLETE for trial in trials) > len(rows):
-            study = _only([trials[row] for row in rows], len(problem.objectives))
+        study = mirror.only(history.first(history.n), _spread(rows))  # nothing pending: Optuna's trials are our rows
         found = [evaluator.evaluate(study, target=_minimised(objective)) for objective in objectives]
     return [_by_parameter(one, mirror, problem) for one in found]
 
@@ -51,7 +51,8 @@ def _by_parameter(found: Mapping[str, float], mirror: AddedMirror, problem: Prob
     return {name: value / total if total > 0 else 0.0 for name, value in shares.items()}
 
 
-def _only(trials: Sequence[FrozenTrial], n_objectives: int) -> optuna.Study:
-    study = optuna.create_study(directions=["maximize"] * n_objectives)
-    study.add_trials(trials)
-    return study
+def _spread(rows: Sequence[int]) -> list[int]:
+    """The rows, or of many as many as are enough, evenly."""
+    if len(rows) <= _MOST:
+        return list(rows)
+    return [rows[k * len(rows) // _MOST] for k in range(_MOST)]

@@ -227,6 +227,13 @@ class AddedMirror(Mirror):
         self._told = told
         return self._study
 
+    def only(self, history: History, rows: Sequence[int]) -> Study:
+        """A study of these rows alone, to be looked at."""
+        told = Told.of(history)
+        study = optuna.create_study(directions=self._directions)
+        study.add_trials([self._trial(told, row, history) for row in rows])
+        return study
+
     def close(self, study: Study, asked: Sequence[int]) -> None:
         """Withdraw what was asked: whether it becomes a trial is the study's decision."""
         for number in asked:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tuner.errors import UsageError
-from tuner.parameters import Float, Int, Parameter
+from tuner.parameters import Float, Int, Parameter, Vector
 from tuner.reporting.tables import cell
 from tuner.views.outcomes import Floats, Ints, known_name
 
@@ -55,7 +55,7 @@ def parameter_axes(study: Study, rows: Ints, names: Sequence[str] = ()) -> list[
     for name, k in chosen:
         column, wide = parts[name].start + k, _width(parts[name]) > 1
         positions = np.where(history.active[rows, column], history.X[rows, column], np.nan)
-        ticks = ((0.0, "0"), (1.0, "1")) if wide else ticks_of(space[name])
+        ticks = ((0.0, "0"), (1.0, "1")) if wide and not isinstance(space[name], Vector) else ticks_of(space[name])
         axes.append(ParameterAxis(f"{name}[{k}]" if wide else name, positions, ticks))
     return axes
 
@@ -65,13 +65,13 @@ def _width(part: slice) -> int:
 
 
 def ticks_of(parameter: Parameter) -> tuple[tuple[float, str], ...]:
-    """Positions and values to write beside the scale of a parameter with one column."""
-    if isinstance(parameter, Float | Int):
+    """Positions and values to write beside the scale of a parameter with one column, or of one entry of a vector."""
+    if isinstance(parameter, Float | Int | Vector):
         low, high = float(parameter.low), float(parameter.high)
         values = round_values(low, high, log=parameter.log)
-        if isinstance(parameter, Int):
+        whole = isinstance(parameter, Int) or (isinstance(parameter, Vector) and parameter.integer)
+        if whole:
             values = sorted({float(round(value)) for value in values if low <= round(value) <= high})
-        whole = isinstance(parameter, Int)
         return tuple((parameter.axis.encode(int(v) if whole else v), f"{v:g}") for v in values)
     if not math.isfinite(parameter.size()) or parameter.size() > 1000:
         return ((0.0, "0"), (1.0, "1"))

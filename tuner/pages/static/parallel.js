@@ -47,7 +47,8 @@ function makeAxis(scale, k) {
 }
 
 function geometry() {
-  const width = Math.max($("parallel").querySelector(".scroll").clientWidth, 2 * ROOM.side + (D.scales.length - 1) * ROOM.least);
+  const least = table.printing ? 0 : ROOM.least; // paper does not scroll
+  const width = Math.max($("parallel").querySelector(".scroll").clientWidth, 2 * ROOM.side + (D.scales.length - 1) * least);
   const height = $("parallel-body").clientHeight;
   const step = D.scales.length > 1 ? (width - 2 * ROOM.side) / (D.scales.length - 1) : 0;
   return { width, height, x: (k) => ROOM.side + k * step, y: (at) => height - ROOM.bottom - at * (height - ROOM.top - ROOM.bottom) };
@@ -90,15 +91,22 @@ function paintLines(most) {
   const shown = thinned(able.filter((row) => S.visible[row]), most);
   strokeRows(hidden, colour("rule"), 0.5, 1);
   const objective = D.objectives[chosenOf("parallel-colour")];
-  const scale = D.scales.find((one) => one.objective === objective);
-  if (!scale) return;
+  objective.rank ??= ranks(objective, able);
   const bins = Array.from({ length: 24 }, () => []);
-  const good = (row) => (objective.sign > 0 ? scale.at[row] : 1 - scale.at[row]);
-  shown.forEach((row) => bins[Math.min(Math.floor(good(row) * 24), 23)].push(row));
-  const alpha = Math.min(0.9, Math.max(0.12, 60 / Math.sqrt(1 + shown.length * 8)));
+  shown.forEach((row) => bins[Math.min(Math.floor(objective.rank[row] * 24), 23)].push(row));
+  const alpha = Math.min(0.75, Math.max(0.12, 8 / Math.sqrt(1 + shown.length)));
   bins.forEach((list, k) => strokeRows(list, ramp(k / 23), alpha, shown.length > 400 ? 1 : 1.5));
   S.pinned.forEach((row, k) => strokeRows([row], PINS[k], 1, 2.6));
   if (parallel.near >= 0) strokeRows([parallel.near], colour("ink"), 1, 2);
+}
+
+// From 0, the worst trial by an objective, to 1, the best: what is best stands out however the values lie.
+function ranks(objective, able) {
+  const values = D.values[objective.metric];
+  const order = [...able].sort((a, b) => objective.sign * (values[a] - values[b]));
+  const found = new Float64Array(D.trial.length);
+  order.forEach((row, k) => { found[row] = order.length > 1 ? k / (order.length - 1) : 1; });
+  return found;
 }
 
 function strokeRows(list, stroke, alpha, width) {
