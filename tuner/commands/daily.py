@@ -20,6 +20,7 @@ from tuner.commands.terminal import (
     WarmOption,
     chosen_format,
     chosen_states,
+    draw_front,
     errors,
     reading,
     say,
@@ -121,7 +122,11 @@ def best(
 
 
 def pareto(
-    study: StudyArgument = None, format: FormatOption = "table", json: JsonOption = False, name: NameOption = None
+    study: StudyArgument = None,
+    format: FormatOption = "table",
+    json: JsonOption = False,
+    name: NameOption = None,
+    no_plot: Annotated[bool, typer.Option("--no-plot", help="On a terminal, the table alone.")] = False,
 ) -> None:
     """The feasible trials that no other dominates. Example: tuner pareto digits --json"""
     with reading(study) as opened:
@@ -129,6 +134,8 @@ def pareto(
 
         records = opened.pareto()
         chosen = chosen_format(format, json)
+        if records and chosen == "table" and not no_plot and not name and sys.stdout.isatty():
+            draw_front(opened)
         say(render_trials(records, opened, chosen, thing="pareto", names=name or (), width=terminal_width()))
         if not records:
             print(f"study {opened.sweep.name} has no feasible trial yet", file=sys.stderr)

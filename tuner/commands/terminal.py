@@ -102,3 +102,24 @@ def terminal_width() -> int | None:
     import shutil
 
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def draw_front(study: Study) -> None:
+    """Draw the front of a study with several goals above its table; without plotext, say how to get it."""
+    import shutil
+
+    from tuner.reporting import front_plot
+
+    if len(study.problem.objectives) < 2:
+        return
+    if not front_plot.available():
+        print(front_plot.HINT, file=sys.stderr)
+        return
+    from tuner.views.front import front_view
+
+    columns, rows = shutil.get_terminal_size()
+    color = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    if text := front_plot.front_plot(
+        front_view(study), width=min(columns - 1, 100), height=min(rows // 2, 22), color=color
+    ):
+        say(text)
