@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tuner import identity, snapshots
 from tuner.compact import dumps
 from tuner.errors import StoreError, SweepError, UsageError
+from tuner.folders import HOME, find_study, has_study, list_studies
 from tuner.lock import WriterLock, worker_alive
 from tuner.objective import objective_of
 from tuner.problem import Problem, make_problem
@@ -28,10 +29,9 @@ from tuner.trial import Proposal
 if TYPE_CHECKING:
     from tuner.store import Store
 
-Kept = TypeVar("Kept", bound="Store | Reader")
+__all__ = ["HOME", "create", "find_study", "has_study", "list_studies", "open_or_create", "reopen", "write_atomically"]
 
-HOME = Path(".tuner")
-"""Where studies live unless `--dir` says otherwise, relative to the working directory."""
+Kept = TypeVar("Kept", bound="Store | Reader")
 
 
 def create(sweep: Sweep | Mapping[str, Any] | str | Path, dir: str | Path | None = None) -> Study:
@@ -241,40 +241,6 @@ def _move_aside(directory: Path) -> None:
             write_atomically(folder / "sweep.yaml", dump_yaml(renamed))
         os.rename(folder, target)
         lock.release()
-
-
-def find_study(name: str | None) -> Path:
-    """The folder of a study: a folder, a name under `.tuner/`, or with None the one last written to.
-
-    Raises:
-        StoreError: There is none; the message lists those there are.
-    """
-    studies = list_studies()
-    if name is None:
-        if not studies:
-            raise StoreError(f"no study in {HOME}/; start one with `tuner run SWEEP`")
-        return max(studies, key=_last_written)
-    for folder in (Path(name), HOME / name):
-        if has_study(folder):
-            return folder
-    known = ", ".join(folder.name for folder in studies) or "none"
-    raise StoreError(f"there is no study {name!r} (in {HOME}/: {known}); a study is a folder or a name under {HOME}/")
-
-
-def _last_written(folder: Path) -> float:
-    """When a study was last written to, or opened for it: readers touch none of these files."""
-    files = [folder / name for name in ("lock", "study.db")]
-    return max((file.stat().st_mtime for file in files if file.is_file()), default=0.0)
-
-
-def list_studies(home: Path = HOME) -> list[Path]:
-    """The folders under `.tuner/` that hold a study, by name."""
-    return sorted(file.parent for file in home.glob("*/sweep.yaml")) if home.is_dir() else []
-
-
-def has_study(directory: Path) -> bool:
-    """Whether a folder holds a study."""
-    return (directory / "sweep.yaml").is_file()
 
 
 def write_atomically(file: Path, text: str) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from tuner.commands.completion import study_names, trial_numbers
 from tuner.commands.terminal import JsonOption, StudyArgument, errors, say
 
 
@@ -21,8 +22,13 @@ def stop(
 
 
 def retry(
-    study: Annotated[str, typer.Argument(help="Folder or name of a study.")],
-    trials: Annotated[list[int] | None, typer.Argument(help="Numbers of failed or pruned trials.")] = None,
+    study: Annotated[str, typer.Argument(help="Folder or name of a study.", autocompletion=study_names)],
+    trials: Annotated[
+        list[int] | None,
+        typer.Argument(
+            help="Numbers of failed or pruned trials.", autocompletion=trial_numbers("failed", "pruned", "infeasible")
+        ),
+    ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Every failed trial.")] = False,
 ) -> None:
     """Have failed trials tried again. Example: tuner retry digits --failed"""
@@ -33,7 +39,7 @@ def retry(
 
 
 def enqueue(
-    study: Annotated[str, typer.Argument(help="Folder or name of a study.")],
+    study: Annotated[str, typer.Argument(help="Folder or name of a study.", autocompletion=study_names)],
     params: Annotated[list[str], typer.Argument(help="name=value, the rest takes its centre.")],
 ) -> None:
     """Have a configuration tried next. Example: tuner enqueue digits lr=1e-4 rank=8"""
@@ -44,7 +50,9 @@ def enqueue(
 
 
 def ask(
-    study: Annotated[str, typer.Argument(help="Folder or name of a study, or a sweep file to start one.")],
+    study: Annotated[
+        str, typer.Argument(help="Folder or name of a study, or a sweep file to start one.", autocompletion=study_names)
+    ],
     n: Annotated[int, typer.Option("--n", help="How many proposals.")] = 1,
     lease: Annotated[str, typer.Option("--lease", help="Without a result after this long, it waits again.")] = "24h",
     json: JsonOption = False,
@@ -57,8 +65,8 @@ def ask(
 
 
 def tell(
-    study: Annotated[str, typer.Argument(help="Folder or name of a study.")],
-    trial: Annotated[int, typer.Argument(help="The trial's number.")],
+    study: Annotated[str, typer.Argument(help="Folder or name of a study.", autocompletion=study_names)],
+    trial: Annotated[int, typer.Argument(help="The trial's number.", autocompletion=trial_numbers("running"))],
     metrics: Annotated[list[str] | None, typer.Argument(help="name=value of every metric.")] = None,
     failed: Annotated[str | None, typer.Option("--failed", help="It failed: the failure kind.")] = None,
     message: Annotated[str, typer.Option("--message", help="Why it failed.")] = "",

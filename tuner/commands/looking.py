@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tuner.commands.completion import study_names, trial_numbers, words
 from tuner.commands.terminal import (
     FormatOption,
     JsonOption,
@@ -21,7 +22,7 @@ from tuner.commands.terminal import (
 
 
 def show(
-    trial: Annotated[int, typer.Argument(help="The trial's number.")],
+    trial: Annotated[int, typer.Argument(help="The trial's number.", autocompletion=trial_numbers())],
     study: StudyArgument = None,
     format: FormatOption = "table",
     json: JsonOption = False,
@@ -35,7 +36,7 @@ def show(
 
 
 def explain(
-    trial: Annotated[int, typer.Argument(help="The trial's number.")],
+    trial: Annotated[int, typer.Argument(help="The trial's number.", autocompletion=trial_numbers())],
     study: StudyArgument = None,
     format: Annotated[str, typer.Option("--format", "-f", help="table, json or md.")] = "table",
     json: JsonOption = False,
@@ -48,7 +49,7 @@ def explain(
 
 
 def logs(
-    trial: Annotated[int, typer.Argument(help="The trial's number.")],
+    trial: Annotated[int, typer.Argument(help="The trial's number.", autocompletion=trial_numbers())],
     study: StudyArgument = None,
     stderr: Annotated[bool, typer.Option("--stderr", help="Only its standard error.")] = False,
     tail: Annotated[int, typer.Option("--tail", help="Only the last lines; 0 for all.")] = 0,
@@ -62,7 +63,13 @@ def logs(
 
 def plot(
     kind: Annotated[
-        str, typer.Argument(help="front, progress, parallel, importance, slice, contour, curves or timeline.")
+        str,
+        typer.Argument(
+            help="front, progress, parallel, importance, slice, contour, curves or timeline.",
+            autocompletion=words(
+                "front", "progress", "parallel", "importance", "slice", "contour", "curves", "timeline"
+            ),
+        ),
     ],
     study: StudyArgument = None,
     output: Annotated[
@@ -90,7 +97,10 @@ def plot(
 
 
 def compare(
-    studies: Annotated[list[str], typer.Argument(help="Folders or names of studies; the first is compared with.")],
+    studies: Annotated[
+        list[str],
+        typer.Argument(help="Folders or names of studies; the first is compared with.", autocompletion=study_names),
+    ],
     format: Annotated[str, typer.Option("--format", "-f", help="table, json or md.")] = "table",
     json: JsonOption = False,
 ) -> None:
@@ -103,7 +113,11 @@ def compare(
 
 def list_(
     what: Annotated[
-        str, typer.Argument(help="studies, strategies, objectives, search_spaces, kernels or stopping.")
+        str,
+        typer.Argument(
+            help="studies, strategies, objectives, search_spaces, kernels or stopping.",
+            autocompletion=words("studies", "strategies", "objectives", "search_spaces", "kernels", "stopping"),
+        ),
     ] = ("studies"),
     format: FormatOption = "table",
     json: JsonOption = False,

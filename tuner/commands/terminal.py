@@ -11,20 +11,32 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tuner.commands.completion import study_names, words
 from tuner.errors import TunerError, UsageError
 
 if TYPE_CHECKING:
     from tuner.study import Study
 
-StudyArgument = Annotated[str | None, typer.Argument(help="Folder or name of a study; the latest without one.")]
-FormatOption = Annotated[str, typer.Option("--format", "-f", help="table, json, jsonl, csv, md or value.")]
+StudyArgument = Annotated[
+    str | None, typer.Argument(help="Folder or name of a study; the latest without one.", autocompletion=study_names)
+]
+FormatOption = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        "-f",
+        help="table, json, jsonl, csv, md or value.",
+        autocompletion=words("table", "json", "jsonl", "csv", "md", "value"),
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Short for -f json.")]
 NameOption = Annotated[list[str] | None, typer.Option("--name", "-n", help="Only this parameter or metric; repeat it.")]
 KeyOption = Annotated[list[str] | None, typer.Option("--name", "-n", help="Only this key of the document; repeat it.")]
 ParamOption = Annotated[list[str] | None, typer.Option("--param", "-P", help="Fix a parameter: -P lr=1e-4.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", "-S", help="Set a key: -S budget.trials=5.")]
 WarmOption = Annotated[
-    list[str] | None, typer.Option("--warm-start", help="An earlier study to learn from; repeat it.")
+    list[str] | None,
+    typer.Option("--warm-start", help="An earlier study to learn from; repeat it.", autocompletion=study_names),
 ]
 SweepArgument = Annotated[Path, typer.Argument(help="A sweep file.")]
 
