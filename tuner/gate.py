@@ -28,10 +28,10 @@ interval, Jennison and Turnbull 1989). A verdict needs both: the test, and an in
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Verdict = Literal["pass", "regression", "inconclusive"]
 Kind = Literal["metric", "constraint", "hypervolume", "completes"]
+Goal = Literal["minimize", "maximize"]
 
 _FLIPS = 9999
 _DRAWS = 4000
@@ -61,6 +62,10 @@ class Design:
     max_pairs: int = 39
     seed: int = 0
 
+    def fewest(self, m: int) -> int:
+        """Pairs without which a regression cannot be claimed by any of m noisy checks: each sign is a coin."""
+        return max(_SURE, math.ceil(math.log2(m / self.alpha)))
+
     @property
     def alpha(self) -> float:
         """The chance of a wrong verdict in either direction."""
@@ -82,7 +87,7 @@ class Check:
 
     name: str
     kind: Kind = "metric"
-    goal: Literal["minimize", "maximize"] | None = "minimize"
+    goal: Goal | None = "minimize"
     max_regress: float = 0.03
     unit: str = ""
     sure: bool = False
@@ -96,7 +101,8 @@ class Result:
         baseline: Median on the baseline's side, in the metric's own units; of a constraint its margin.
         candidate: Likewise.
         ratio: Candidate over baseline; None for a constraint, and where the baseline is 0.
-        low: Lower end of the interval of the ratio (of the margin for a constraint); None for one deterministic value.
+        low: Lower end of the interval of the ratio (of the margin for a constraint); None for what does not vary, and
+            for fewer than five pairs.
         high: Upper end.
         level: Confidence of that interval, which excludes the limit when there is a verdict.
         bound: The ratio (the margin for a constraint) that separates pass from regression.
@@ -211,7 +217,8 @@ def _by_value(check: Check, x: Floats, scale: _Scale) -> Result:
 def _by_test(check: Check, x: Floats, scale: _Scale, design: Design, m: int) -> Result:
     """The verdict on something noisy: the first look at which the test and the interval agree."""
     verdict, at, tail = _sequential(x, scale.limit, design, design.alpha / max(m, 1))
-    low, high = scale.ends(*bootstrap(x[: at or len(x)], tail, design.seed))
+    many = len(x) >= _SURE
+    low, high = scale.ends(*bootstrap(x[: at or len(x)], tail, design.seed)) if many else (None, None)
     why = f"clear after {at} pairs" if at else f"not clear after {len(x)} pairs"
     return Result(
         check=check,
@@ -219,7 +226,7 @@ def _by_test(check: Check, x: Floats, scale: _Scale, design: Design, m: int) -> 
         ratio=None if scale.kind == "margin" else scale.shown(float(np.median(x[: at or len(x)]))),
         low=low,
         high=high,
-        level=1.0 - 2.0 * tail,
+        level=1.0 - 2.0 * tail if many else None,
         decided_at=at,
         why=why,
     )
@@ -311,3 +318,50 @@ def bootstrap(x: Floats, tail: float, seed: int) -> tuple[float, float]:
 def order(seed: int, pair: int) -> bool:
     """Whether the candidate runs first in a pair: a coin that depends on nothing but the seed and the pair's number."""
     return bool(np.random.default_rng([seed, 3, pair]).integers(0, 2))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One of the two.
+
+    Attributes:
+        name: What it is called: a study and trial, or a file.
+        config: Active parameters and their values.
+        measurements: Metrics by name, one mapping a measurement.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    measurements: tuple[Mapping[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a gate has to say.
+
+    Attributes:
+        study: Through whose sweep it was measured.
+        verdict: Of all checks together.
+        results: One a check.
+        baseline: The side that may not be undercut.
+        candidate: The side that is judged.
+        design: How sure.
+        runs: Each measurement is the median of so many.
+        seconds: Wall-clock time.
+        notes: What the reader should know: another sweep, drift of the baseline, why it ended early.
+    """
+
+    study: str
+    verdict: Verdict
+    results: tuple[Result, ...]
+    baseline: Side
+    candidate: Side
+    design: Design
+    runs: int = 1
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def pairs(self) -> int:
+        """Measurements a side."""
+        return len(self.candidate.measurements)

@@ -1,4 +1,4 @@
-"""Verbs that measure: the bench."""
+"""Verbs that measure: the gate for CI, the bench."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tuner.commands.terminal import JsonOption, errors
+from tuner.commands.terminal import JsonOption, errors, say, terminal_width
 
 
 def bench(
@@ -55,4 +55,63 @@ def bench(
                                   conditions=conditions, format=chosen, detail=detail, write=write)))  # fmt: skip
 
 
-VERBS = (bench,)
+def gate(
+    baseline: Annotated[Path | None, typer.Option("--baseline", help="A file that --save-baseline wrote.")] = None,
+    candidate: Annotated[
+        str | None,
+        typer.Option("--candidate", help="A study, a file with a configuration, or 'lr=1e-4 rank=8'."),
+    ] = None,
+    trial: Annotated[int | None, typer.Option("--trial", help="A trial of the study, not its best.")] = None,
+    max_regress: Annotated[
+        list[str] | None, typer.Option("--max-regress", help="3%, or latency_ms=3% for one metric; repeat it.")
+    ] = None,
+    confidence: Annotated[float, typer.Option("--confidence", help="How often a verdict must be right.")] = 0.95,
+    save_baseline: Annotated[
+        Path | None, typer.Option("--save-baseline", help="Write the candidate here; beside --baseline, if it passes.")
+    ] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option("--metric", "-m", help="Check only this metric, or hypervolume; repeat it.")
+    ] = None,
+    deterministic: Annotated[
+        list[str] | None, typer.Option("--deterministic", help="A metric of which one measurement says all; repeat it.")
+    ] = None,
+    sweep: Annotated[Path | None, typer.Option("--sweep", help="Measure through this sweep file.")] = None,
+    baseline_sweep: Annotated[
+        Path | None, typer.Option("--baseline-sweep", help="The baseline through this one: another checkout's.")
+    ] = None,
+    max_measurements: Annotated[int, typer.Option("--max-measurements", help="A side; then it stays open.")] = 39,
+    runs: Annotated[
+        int, typer.Option("--runs", help="Evaluations a measurement is the median of; 0: 5 if under 1 s, else 1.")
+    ] = 0,
+    every_check: Annotated[
+        bool, typer.Option("--every-check", help="After a regression, settle the rest too.")
+    ] = False,
+    warmup: Annotated[int, typer.Option("--warmup", help="Evaluations a side that are thrown away first.")] = 1,
+    max_time: Annotated[str | None, typer.Option("--max-time", help="Stop measuring after this long: 10m.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the order within pairs.")] = 0,
+    allow_inconclusive: Annotated[
+        bool, typer.Option("--allow-inconclusive", help="Exit 0 when it stays open.")
+    ] = False,
+    junit: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML here.")] = None,
+    markdown: Annotated[Path | None, typer.Option("--markdown", help="Write Markdown for a comment here.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    format: Annotated[str, typer.Option("--format", "-f", help="table, md or json.")] = "table",
+    json: JsonOption = False,
+) -> None:
+    """Is a candidate worse than a baseline? Example: tuner gate --baseline main.json --candidate digits"""
+    with errors():
+        from tuner.verbs.gate_output import Output, run_gate
+        from tuner.verbs.gating import Request
+
+        request = Request(baseline=baseline, candidate=candidate, trial=trial, sweep=sweep, save=save_baseline,
+                          baseline_sweep=baseline_sweep, max_regress=max_regress or (), metrics=metric or (),
+                          deterministic=deterministic or (), confidence=confidence, runs=runs, warmup=warmup,
+                          max_measurements=max_measurements, max_time=max_time, every_check=every_check, seed=seed,
+                          quiet=quiet)  # fmt: skip
+        output = Output(format="json" if json else format, junit=junit, markdown=markdown, width=terminal_width(),
+                        allow_inconclusive=allow_inconclusive)  # fmt: skip
+        code = run_gate(request, output, say)
+    raise typer.Exit(code)
+
+
+VERBS = (gate, bench)

@@ -18,13 +18,16 @@ if TYPE_CHECKING:
     from tuner.sweep import Sweep
 
 
-def make_runner(study: Study, *, wakeup_fd: int = -1, note: Callable[[str], None] | None = None) -> LocalRunner:
+def make_runner(
+    study: Study, *, wakeup_fd: int = -1, note: Callable[[str], None] | None = None, held: bool = False
+) -> LocalRunner:
     """A runner for the study's trials; what an earlier run left behind is ended first.
 
     Args:
         study: Open for writing.
         wakeup_fd: `poll` returns early when it is readable; -1 for none.
         note: Told when something must be waited for.
+        held: The caller holds the devices already, by another runner.
 
     Raises:
         EnvironmentUnfitError: The GPUs asked for are not there.
@@ -43,6 +46,7 @@ def make_runner(study: Study, *, wakeup_fd: int = -1, note: Callable[[str], None
         study_token=study.token,
         wakeup_fd=wakeup_fd if wakeup_fd >= 0 else None,
         note=note,
+        held=held,
     )
 
 
