@@ -22,6 +22,7 @@ from tuner.commands.terminal import (
     chosen_states,
     draw_front,
     errors,
+    prompted,
     reading,
     say,
     terminal_width,
@@ -29,14 +30,32 @@ from tuner.commands.terminal import (
 
 
 def init(
-    directory: Annotated[Path, typer.Argument(help="Where to write sweep.yaml and train.py.")] = Path(),
-    force: Annotated[bool, typer.Option("--force", help="Overwrite them.")] = False,
+    directory: Annotated[Path, typer.Argument(help="Where to write sweep.yaml.")] = Path(),
+    command: Annotated[str | None, typer.Option("--command", help="What runs a trial: 'python train.py'.")] = None,
+    objective: Annotated[str | None, typer.Option("--objective", help="Or a function: package.module:name.")] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option("--metric", "-m", help="accuracy:maximize, ms:minimize or gb<=40; repeat it.")
+    ] = None,
+    param: Annotated[
+        list[str] | None, typer.Option("--param", "-p", help="lr=1e-5..1e-1:log, optim=adamw,sgd; repeat it.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option("--trials", help="The budget: so many trials.")] = None,
+    time: Annotated[str | None, typer.Option("--time", help="The budget: so long, as in 4h.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Of the study (default: the folder's).")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
 ) -> None:
-    """Write a first sweep and the script it runs. Example: tuner init my-sweep"""
+    """Write a first sweep: an example, or yours. Example: tuner init -m accuracy:maximize -p lr=1e-5..1e-1:log"""
     with errors():
+        from tuner.verbs.interview import Answers, interview, write_sweep
         from tuner.verbs.scaffold import write_first_sweep
 
-        for file in write_first_sweep(directory, force=force):
+        given: Answers | None = Answers(command=command, objective=objective, metrics=metric or (), params=param or (),
+                                        name=name, trials=trials, time=time)  # fmt: skip
+        if given == Answers():
+            given = None if yes or not (sys.stdin.isatty() and sys.stdout.isatty()) else interview(prompted, typer.echo)
+        files = [write_sweep(directory, given, force=force)] if given else write_first_sweep(directory, force=force)
+        for file in files:
             say(file)
 
 

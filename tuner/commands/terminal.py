@@ -135,3 +135,9 @@ def draw_front(study: Study) -> None:
         front_view(study), width=min(columns - 1, 100), height=min(rows // 2, 22), color=color
     ):
         say(text)
+
+
+def prompted(question: str, default: str) -> str:
+    """What a person answers to a question; an end of input gives up."""
+    answer: str = typer.prompt(question, default=default, show_default=bool(default))
+    return answer
