@@ -18,11 +18,19 @@ from tuner.randomness import generator
 from tuner.space import SearchSpace
 from tuner.strategies.protocol import Strategy
 from tuner.sweep import Budget, Fidelity, SearchSection
-from tuner.trial import Config, Metric, Proposal
+from tuner.trial import Answer, Config, Metric, Proposal
 
 SMALL: Mapping[str, dict[str, Any]] = {
     "gp": {"initial": 4, "fit_steps": 5, "restarts": 2, "raw_samples": 24, "mc_samples": 16, "maxiter": 8},
     "mf-gp": {"initial": 4, "fit_steps": 5, "restarts": 2, "raw_samples": 24, "mc_samples": 16, "maxiter": 8},
+    "preference": {
+        "initial": 4,
+        "fit_steps": 5,
+        "restarts": 2,
+        "raw_samples": 24,
+        "mc_samples": 16,
+        "maxiter": 8,
+    },
     "saas": {
         "initial": 4,
         "members": 2,
@@ -170,6 +178,7 @@ class Lab:
         trials: Number -> (configuration, state or "pending", metrics).
         fidelities: Number -> what the trial had, of those that had less than all.
         seconds: Number -> what the trial took, where that is not half a second.
+        answers: What was said of pairs of trials; known as soon as both have finished.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -177,6 +186,7 @@ class Lab:
         self.trials: dict[int, tuple[Config, str, dict[str, float]]] = {}
         self.fidelities: dict[int, float] = {}
         self.seconds: dict[int, float] = {}
+        self.answers: list[Answer] = []
 
     def add(
         self,
@@ -234,6 +244,7 @@ class Lab:
             seen=lambda config: space.key(config) in seen,
             n_seen=len(seen),
             curve=lambda number: (np.empty(0, dtype=np.int64), np.empty((0, len(self.problem.objectives)))),
+            answers=[answer for answer in self.answers if max(answer.better, answer.worse) < upto],
         )
 
     def ask(self, strategy: Strategy, n: int = 1, *, upto: int | None = None) -> list[Proposal]:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.trial import Config, Proposal
+from tuner.trial import Answer, Config, Proposal
 
 if TYPE_CHECKING:
     from tuner.problem import Problem
@@ -173,6 +173,7 @@ class HistoryBuffer:
         n_seen: int,
         curve: Callable[[int], Curve],
         again: Mapping[int, Again] | None = None,
+        answers: Sequence[Answer] = (),
     ) -> History:
         """An immutable view of what is there now."""
         return History(
@@ -184,6 +185,7 @@ class HistoryBuffer:
             n_seen=n_seen,
             curve=curve,
             again=again,
+            answers=tuple(answers),
         )
 
 
@@ -212,6 +214,7 @@ class History:
         n_seen: How many distinct configurations that is.
         curve: Trial number -> (steps (k,), objectives (k, m) maximised) as reported while it ran.
         again: Trial number -> what it gave when it was measured again, of the finalists that were.
+        answers: What was said of pairs of trials, oldest first.
     """
 
     def __init__(
@@ -225,6 +228,7 @@ class History:
         n_seen: int = 0,
         curve: Callable[[int], Curve] | None = None,
         again: Mapping[int, Again] | None = None,
+        answers: tuple[Answer, ...] = (),
     ) -> None:
         self.problem = problem
         self.pending = pending
@@ -233,12 +237,17 @@ class History:
         self.n_seen = n_seen
         self.curve = curve or (lambda number: (np.empty(0, dtype=np.int64), np.empty((0, len(problem.objectives)))))
         self.again = again or {}
+        self.answers = answers
         self._columns = columns
 
     def first(self, n: int) -> History:
         """What was known when only the `n` trials with the lowest numbers had finished; nothing was pending."""
         columns = {name: self._column(name)[:n] for name in _NAMES}
-        return History(problem=self.problem, columns=columns, next_trial=n, curve=self.curve, again=self.again)
+        there = set(self.number[:n].tolist())
+        answers = tuple(answer for answer in self.answers if {answer.better, answer.worse} <= there)
+        return History(
+            problem=self.problem, columns=columns, next_trial=n, curve=self.curve, again=self.again, answers=answers
+        )
 
     def since(self, row: int) -> History:
         """The same moment without the first `row` finished trials; what is pending, and what was seen, stays."""
@@ -251,6 +260,7 @@ class History:
             n_seen=self.n_seen,
             curve=self.curve,
             again=self.again,
+            answers=self.answers,
         )
 
     @property

@@ -22,7 +22,7 @@ from tuner.keys import KeySet
 from tuner.problem import Problem
 from tuner.records import TrialRecord
 from tuner.repeats import PREFIX, REPEATS, measured_again
-from tuner.trial import Config, Proposal
+from tuner.trial import Answer, Config, Proposal
 
 Reader = Callable[[int], TrialRecord]
 Texts = Callable[[], Iterable[str]]
@@ -46,6 +46,7 @@ class Ledger:
         baseline: The baseline's metrics once it has completed.
         next_trial: The number of the next new trial.
         next_rank: The rank of the next trial to finish.
+        answers: What was said of pairs of trials, oldest first.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Ledger:
         self.baseline: Mapping[str, float] | None = None
         self.next_trial = 0
         self.next_rank = 0
+        self.answers: list[Answer] = []
         self.buffer = HistoryBuffer(problem, deferred=None if configs is None else self._encode_stored)
         self._gpus = gpus
         self._read = read
@@ -304,6 +306,7 @@ class Ledger:
             n_seen=len(self._keys) if self._configs is None else self.buffer.n,
             curve=self.curve,
             again={trial: self._row_again(*found) for trial, found in self._again.items()},
+            answers=self.answers,
         )
 
     def _row_again(self, config: Config, metrics: Mapping[str, float], n: int) -> Again:

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tuner.errors import StoreError
+from tuner.preferences.answers import EVENT, answers_of
 from tuner.records import proposal_of, record_of
 from tuner.sqlite import RESTORE
 
@@ -38,6 +39,7 @@ def load(store: Store | Reader, ledger: Ledger, leases: Leases, spent_s: float) 
         unfinished = [record_of(row) for row in store.trials(states=("waiting", "running"))]
     except (ValueError, TypeError, LookupError) as error:
         raise StoreError(f"{store.url} holds a trial that cannot be understood: {error}; {RESTORE}") from error
+    ledger.answers[:] = answers_of(store.events(kind=EVENT))
     spent.seconds, spent.started = spent_s, spent.finished
     for record in unfinished:
         proposal = proposal_of(record)

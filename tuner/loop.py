@@ -24,13 +24,14 @@ from tuner.errors import FailurePolicyError, TunerError
 from tuner.interrupts import Interrupts
 from tuner.objective import objective_of
 from tuner.observer import Observer
+from tuner.preferences.answers import add
 from tuner.randomness import trial_seed
 from tuner.repeats import Finalists, averaged
 from tuner.runners.protocol import Event, Finished, Job, Reported, Runner
 from tuner.slots import SlotState, post, withdraw
 from tuner.study import Study
 from tuner.sweep import Sweep, check_feasible, load_sweep
-from tuner.trial import Outcome, Proposal
+from tuner.trial import Answer, Outcome, Proposal
 
 if TYPE_CHECKING:
     from tuner.stopping.protocol import StoppingRule
@@ -380,6 +381,8 @@ class Loop:
         elif request["verb"] == "enqueue":
             trial = self._study.enqueue(request["config"])
             self._observer.note(f"trial {trial} was enqueued")
+        elif request["verb"] == "prefer":
+            add(self._study, Answer(**request["answer"]))
         elif request["verb"] == "retry":
             self._study.retry(request["trials"])
             self._observer.note(f"trials {request['trials']} wait for another attempt")

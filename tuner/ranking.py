@@ -12,6 +12,7 @@ from tuner.fidelity import at_most
 
 if TYPE_CHECKING:
     from tuner.history import Array, History
+    from tuner.preferences.front import Best
 
 
 def _feasible(history: History) -> tuple[Array, NDArray[np.int64]]:
@@ -40,14 +41,28 @@ def ordered(history: History) -> list[int]:
 
 
 def best(history: History) -> int | None:
-    """The best feasible trial, with several objectives the knee of the front; None when there is none."""
+    """The best feasible trial; None when there is none.
+
+    With several objectives the member of the front that the answers of `tuner prefer` speak for, otherwise its knee.
+    """
     Y, number = _feasible(history)
     if not len(Y):
         return None
+    if history.answers and (liked := preferred(history)) is not None:
+        return liked.trial
     if Y.shape[1] == 1:
         return int(number[np.argmax(Y[:, 0])])
     mask = pareto.non_dominated(Y)
     return int(number[mask][pareto.knee(Y[mask])])
+
+
+def preferred(history: History) -> Best | None:
+    """The member of the front that the answers speak for, with its probability; None without answers or a front."""
+    if not history.answers or len(history.problem.objectives) < 2:
+        return None
+    from tuner.preferences.front import best_of_front
+
+    return best_of_front(history)
 
 
 def reference(history: History) -> Array:

@@ -138,9 +138,10 @@ class Reader:
         """Number of trials by state."""
         return dict(self._values("SELECT state, count(*) FROM trials WHERE study = ? GROUP BY state"))
 
-    def events(self, *, after: int = -1) -> Sequence[Row]:
-        """What was written down beside the trials, oldest first; only what came after the event `after`."""
-        return self._rows("SELECT * FROM events WHERE study = ? AND id > ? ORDER BY id", after)
+    def events(self, *, after: int = -1, kind: str | None = None) -> Sequence[Row]:
+        """What was written down beside the trials, oldest first; only what came after the event `after`, of a kind."""
+        query = "SELECT * FROM events WHERE study = ? AND id > ?" + (" AND kind = ?" if kind else "")
+        return self._rows(f"{query} ORDER BY id", after, *([kind] if kind else []))
 
     def last_event(self) -> int:
         """The number of what was written down last; -1 of nothing."""

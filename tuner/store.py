@@ -316,10 +316,10 @@ class Store:
         with self._transaction() as connection:
             connection.execute(_INSERT_EVENT, [row])
 
-    def events(self, *, after: int = -1) -> Sequence[Row]:
-        """What was written down beside the trials, oldest first; only what came after the event `after`."""
+    def events(self, *, after: int = -1, kind: str | None = None) -> Sequence[Row]:
+        """What was written down beside the trials, oldest first; only what came after the event `after`, of a kind."""
         query = sa.select(events).where(events.c.study == self.study, events.c.id > after)
-        return self._read(query.order_by(events.c.id))
+        return self._read((query.where(events.c.kind == kind) if kind else query).order_by(events.c.id))
 
     def last_event(self) -> int:
         """The number of what was written down last; -1 of nothing."""

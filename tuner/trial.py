@@ -119,6 +119,15 @@ class Proposal:
     origin: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What somebody who was shown two trials said: `better` is better than `worse`, or both are as good."""
+
+    better: int
+    worse: int
+    equal: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """Why a trial failed: the kind decides on retries, the message is for people."""

@@ -14,7 +14,7 @@ from tuner import catalog
 from tuner.errors import UsageError
 from tuner.problem import Problem
 from tuner.randomness import generator
-from tuner.trial import Config, Proposal
+from tuner.trial import Answer, Config, Proposal
 
 NAMES = catalog.names("strategies")
 SINGLE = {"cmaes"}
@@ -120,6 +120,22 @@ def test_an_instance_that_meets_another_history_starts_over(name: str) -> None:
         second.add(config)
     assert points(second.ask(used)) == points(second.ask(build(name, problem)))
     assert points(first.ask(used, upto=5)) == points(first.ask(build(name, problem), upto=5))
+
+
+def test_answers_about_trials_are_taken_as_part_of_the_history(name: str) -> None:
+    if name in SINGLE:
+        pytest.skip("one objective leaves nothing to prefer")
+    problem = make_problem(conditional(), objectives=2, seed=3)
+    lab, kept = prepared(problem, 5), build(name, problem)
+    lab.answers = [Answer(0, 1), Answer(2, 3, equal=True), Answer(3, 0), Answer(1, 3), Answer(6, 2), Answer(2, 99)]
+    proposed = [lab.ask(kept)]
+    while len(lab.trials) < 8:
+        for proposal in proposed[-1]:
+            lab.add(proposal.config, fidelity=proposal.fidelity)
+        proposed.append(lab.ask(kept))
+    for cut, proposals in enumerate(proposed, start=5):
+        check(lab, proposals) if cut == len(lab.trials) else None
+        assert points(lab.ask(build(name, problem), upto=cut)) == points(proposals)
 
 
 def test_suggest_changes_nothing(name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -79,4 +80,18 @@ def tell(
         say(tell_result(study, trial, metrics or [], failed=failed, message=message, attempt=attempt))
 
 
-VERBS = (stop, retry, enqueue, ask, tell)
+def prefer(
+    study: StudyArgument = None,
+    answer: Annotated[
+        list[str] | None, typer.Option("--answer", help="Say it at once: '12>5' (12 is better) or '12=5'; repeat it.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Questions and answers as JSON lines.")] = False,
+) -> None:
+    """Say which of two front members is better; `search: preference` goes there. Example: tuner prefer digits"""
+    with errors():
+        from tuner.verbs.preferring import prefer as ask_pairs
+
+        ask_pairs(study, answer or (), sys.stdin, say, lambda text: print(text, end="", flush=True), json=json)
+
+
+VERBS = (stop, retry, enqueue, ask, tell, prefer)

@@ -130,7 +130,7 @@ def watch(
 def best(
     study: StudyArgument = None, format: FormatOption = "table", json: JsonOption = False, name: NameOption = None
 ) -> None:
-    """The best feasible trial; the knee of the front with several goals. Example: tuner best -f value -n lr"""
+    """The best feasible trial; with several goals the preferred one, or the knee. Example: tuner best -f value -n lr"""
     with reading(study) as opened:
         from tuner.reporting.texts import best_text
 

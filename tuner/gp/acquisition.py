@@ -56,6 +56,7 @@ class Goal:
         known: Outcome -> its function of the input, in Z.
         composites: Outcome -> its function of others, in Z, (..., k) -> (...,), and which those are: outcomes that come
             after the margins and are there for this alone. The surrogate models the rest.
+        utility: Of the objectives in Z, (..., m) -> (...,): what is improved in their stead.
     """
 
     n_objectives: int
@@ -64,6 +65,7 @@ class Goal:
     any_feasible: bool = True
     known: Mapping[int, Function] = field(default_factory=dict)
     composites: Mapping[int, tuple[Function, tuple[int, ...]]] = field(default_factory=dict)
+    utility: Function | None = None
 
 
 class Improvement:
@@ -90,7 +92,7 @@ class Improvement:
 
         standing: Rows of X that were evaluated or are pending, shape (N,).
         known: The outcomes that are known functions.
-        direct: Stands for a single objective: the same up to an increasing function.
+        direct: Stands for a single objective: the same up to an increasing function. Or the utility of all.
         seed: For the directions along which a volume of many objectives is seen.
         """
         self.objectives, self._margins = list(outcomes[: goal.n_objectives]), list(outcomes[goal.n_objectives :])
@@ -226,7 +228,10 @@ def make_acquisition(
             outcomes.append(simple[j])
     known = [outcome for outcome in simple.values() if isinstance(outcome, Known)]
     alone = goal.n_objectives == 1 and len(members) == 1 and 0 in processes
-    direct = processes[0][0] if alone else None
+    direct: Outcome | None = processes[0][0] if alone else None
+    if goal.utility is not None:
+        base = _normal(n_samples, goal.n_objectives, seed + 4000, X)
+        direct = Composite(goal.utility, outcomes[: goal.n_objectives], base)
     return Improvement(outcomes, goal, standing, known=known, direct=direct, tilt=tilt, seed=seed)
 
 

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tuner import catalog, recommendation, repeats
+from tuner import catalog, ranking, recommendation, repeats
 from tuner.budget import stop_reason
 from tuner.calibration import Prediction, predictions, prequential
 from tuner.errors import UsageError
@@ -75,7 +75,8 @@ def describe(study: Study, format: Format, *, width: int | None = None) -> str:
         volume, corner = study.hypervolume()
         where = ", ".join(f"{m.name}={cell(c)}" for m, c in zip(objectives, corner, strict=True))
         lines.append(f"front of {len(records)} in {totals(study)}; hypervolume {volume:.5g} from {where}")
-        lines.append(f"knee{_again(study, chosen)}: trial {chosen.trial}")
+        liked = ranking.preferred(study.history)
+        lines.append(f"knee{_again(study, chosen)}: trial {chosen.trial}" if liked is None else str(liked))
     else:
         lines.append(f"best of {totals(study)}{_again(study, chosen)}: trial {chosen.trial}")
     if baseline is not None:
@@ -92,7 +93,11 @@ def best_text(study: Study, format: Format, *, names: Sequence[str] = (), width:
     if best is None and format not in ("json", "table"):
         return ""
     text = render_trials([] if best is None else [best], study, format, thing="best", names=names, width=width)
-    return text if format != "table" or names or found is None else f"{text}\n{recommended(study, found)}"
+    if format != "table" or names:
+        return text
+    liked = ranking.preferred(study.history)
+    notes = [str(liked)] if liked is not None else []
+    return "\n".join([text, *notes, *([recommended(study, found)] if found is not None else [])])
 
 
 def recommended(study: Study, found: Recommendation) -> str:
@@ -176,7 +181,8 @@ def status_text(study: Study, format: Format, *, names: Sequence[str] = ()) -> s
         lines.append(f"model{f' of {name}' if len(study.problem.objectives) > 1 else ''}: {worth}")
     if best is not None:
         values = " ".join(f"{name}={cell(value)}" for name, value in best.metrics.items())
-        lines.append(f"{'best' if len(study.problem.objectives) == 1 else 'knee'}: trial {best.trial} {values}")
+        what = "preferred" if study.history.answers else "knee"
+        lines.append(f"{'best' if len(study.problem.objectives) == 1 else what}: trial {best.trial} {values}")
     return "\n".join(lines)
 
 

@@ -7,7 +7,7 @@ its own affair.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from tuner.history import History
     from tuner.problem import Problem
     from tuner.strategies.fresh import Fresh
+
+Wanted = Callable[["History", int], "tuple[Callable[[Tensor], Tensor], str] | None"]
+"""History and a seed -> the utility of objectives, maximised, (..., m) -> (...,), and a note; None for none yet."""
 
 Within = Callable[[Observations, Tensor, Surrogate, np.random.Generator], Region]
 """Observations, their X as models see it, and the surrogate -> where candidates are looked for."""
@@ -73,6 +76,7 @@ class Engine:
         settings: How.
         name: The strategy's, for the provenance.
         members: For each member of an ensemble of models, what is made of the space's covariance; one as it is.
+        wanted: What is improved instead of the objectives.
     """
 
     def __init__(
@@ -82,11 +86,13 @@ class Engine:
         *,
         name: str = "gp",
         members: Sequence[Callable[[Kernel], Kernel]] = (lambda kernel: kernel,),
+        wanted: Wanted = lambda history, seed: None,
     ) -> None:
         self._problem = problem
         self._space = problem.space
         self._settings = settings
         self._name = name
+        self._wanted = wanted
         self._layout = Layout(problem.space, settings.kernels)
         self._tables = Tables(problem, self._layout, per_second=settings.per_second, stretched=len(members) > 1)
         self._learned = [
@@ -137,7 +143,9 @@ class Engine:
         X, Y, share = table.X.to(device), table.Y.to(device), table.share.to(device)
         surrogates = [condition(X, Y, each, table.outcomes, share=share) for each in learned]
         surrogate = surrogates[0]
-        goal = table.goal(self._problem, data, surrogate)
+        goal, found = table.goal(self._problem, data, surrogate), self._wanted(history, seed)
+        if found is not None:
+            goal = replace(goal, utility=_in_units(found[0], surrogate, table.n_objectives))
         samples = settings.mc_samples
         if table.n_objectives >= MAX_VOLUME_OBJECTIVES:
             samples = max(samples // 4, _MIN_SAMPLES)
@@ -150,6 +158,7 @@ class Engine:
             layout, self._space, data.incumbents(_INCUMBENTS), settings.raw_samples, rng, region=region
         )
         notes = [*self._notes(surrogates), *([region.note] if region is not None else [])]
+        notes += [found[1]] if found is not None else []
         proposals: list[Proposal] = []
         for _ in range(n):
             acquisition = make_acquisition(
@@ -181,6 +190,12 @@ class Engine:
         if first is not None and float(first.noise.mean()) > _NOISY:
             found.append(f"noise of {float(first.noise.mean()):.0%} of the variance")
         return [f"{len(surrogates)} models"] * (len(surrogates) > 1) + found
+
+
+def _in_units(utility: Callable[[Tensor], Tensor], surrogate: Surrogate, m: int) -> Callable[[Tensor], Tensor]:
+    """A utility of m objectives in their own units as one of Z."""
+    loc, scale = surrogate.loc[:m], surrogate.scale[:m]
+    return lambda Z: utility(loc + scale * Z)
 
 
 def _device(trials: int) -> torch.device:
