@@ -42,7 +42,7 @@ function drawProgress() {
   const [at, best] = view.over[over];
   const traces = [];
   if (view.metric !== null) {
-    const able = thinned(compared().filter((row) => D.feasible[row]));
+    const able = thinned(D.able.filter((row) => D.feasible[row]));
     const place = over ? ended : (row) => D.trial[row] + 1;
     traces.push({ type: "scatter", mode: "markers", name: "feasible", x: able.map(place), y: able.map((row) => D.values[view.metric][row]), marker: { color: colour("cloud"), size: 6, opacity: 0.7 }, text: able.map((row) => `trial ${D.trial[row]}`), hovertemplate: "%{text}: %{y:.5g}<extra></extra>" });
   }
@@ -86,13 +86,12 @@ function scaleOf(k) {
 function drawSlice() {
   if (empty("slice-plot", "progress") || empty("slice-plot", "parallel")) return;
   const [objective, k] = [D.objectives[chosenOf("slice-metric")], chosenOf("slice-axis")];
-  const able = thinned(compared().filter((row) => S.visible[row] && D.axes[k].at[row] !== null));
+  const able = thinned(D.able.filter((row) => S.visible[row] && D.axes[k].at[row] !== null));
   const dots = (name, list, marker) => ({ type: "scatter", mode: "markers", name, x: list.map((row) => D.axes[k].at[row]), y: list.map((row) => D.values[objective.metric][row]), marker, text: list.map((row) => plain(tipOf(row, 0)).replaceAll("\n", "<br>")), hovertemplate: "%{text}<extra></extra>" });
-  const members = new Set(D.front);
   draw("slice-plot", [
-    dots("feasible", able.filter((row) => D.feasible[row] && !members.has(row)), { color: colour("cloud"), size: 6, opacity: 0.75 }),
+    dots("feasible", able.filter((row) => D.feasible[row] && !D.members.has(row)), { color: colour("cloud"), size: 6, opacity: 0.75 }),
     dots("infeasible", able.filter((row) => !D.feasible[row]), { color: colour("infeasible"), size: 6, symbol: "x" }),
-    dots(D.objectives.length > 1 ? "front" : "best", able.filter((row) => members.has(row)), { color: colour("front"), size: 8 }),
+    dots(D.objectives.length > 1 ? "front" : "best", able.filter((row) => D.members.has(row)), { color: colour("front"), size: 8 }),
     ...(D.baseline !== null && able.includes(D.baseline) ? [dots("baseline", [D.baseline], { color: colour("baseline"), size: 10, symbol: "diamond" })] : []),
   ].filter((trace) => trace.x.length), { xaxis: scaleOf(k), yaxis: axis(objective.label) });
 }
@@ -120,7 +119,7 @@ function drawContour() {
   if (empty("contour-plot", "progress") || empty("contour-plot", "parallel")) return;
   const [objective, i, j] = [D.objectives[chosenOf("contour-metric")], chosenOf("contour-x"), chosenOf("contour-y")];
   const [x, y] = [D.axes[i].at, D.axes[j].at];
-  const able = thinned(compared().filter((row) => S.visible[row] && x[row] !== null && y[row] !== null), 2500);
+  const able = thinned(D.able.filter((row) => S.visible[row] && x[row] !== null && y[row] !== null), 2500);
   const values = able.map((row) => D.values[objective.metric][row]);
   const grid = Array.from({ length: GRID }, (_, g) => g / (GRID - 1));
   const scale = Array.from({ length: 6 }, (_, k) => [k / 5, ramp(objective.sign > 0 ? k / 5 : 1 - k / 5, 0.66)]);

@@ -41,7 +41,7 @@ function drawFront() {
   if (D.baseline !== null) traces.push(dots("baseline", [D.baseline], { color: colour("baseline"), symbol: "diamond", size: 12, line: { color: colour("card"), width: 1 } }));
   const cloud = { type: "scatter", mode: "markers", x: [null], y: [null], hoverinfo: "skip" }; // only its name in the legend
   traces.push({ ...cloud, name: "dominated", marker: { color: colour("cloud"), size: 7 } });
-  if (compared().some((row) => !D.feasible[row])) traces.push({ ...cloud, name: "infeasible", marker: { color: colour("infeasible"), symbol: "x", size: 7 } });
+  if (D.able.some((row) => !D.feasible[row])) traces.push({ ...cloud, name: "infeasible", marker: { color: colour("infeasible"), symbol: "x", size: 7 } });
   const [xr, yr] = [spanOf(x), spanOf(y)];
   const shapes = [...boundShapes(x, "x"), ...boundShapes(y, "y")];
   draw("front-plot", traces, { xaxis: axis(x.label, { range: xr }), yaxis: axis(y.label, { range: yr }), dragmode: "select", selectdirection: "any", shapes, newselection: { line: { color: colour("accent") } } }, ["select2d"]);
@@ -50,7 +50,7 @@ function drawFront() {
 }
 
 function spanOf(measure) {
-  const values = compared().map(measure.of).filter((value) => value !== null);
+  const values = D.able.map(measure.of).filter((value) => value !== null);
   const [low, high] = [values.reduce((a, b) => Math.min(a, b), Infinity), values.reduce((a, b) => Math.max(a, b), -Infinity)];
   const pad = (high - low || Math.abs(high) || 1) * 0.05;
   return [low - pad, high + pad];
@@ -98,16 +98,16 @@ function markFront() {
   context.rect(layout.xaxis._offset - 4, layout.yaxis._offset - 4, layout.xaxis._length + 8, layout.yaxis._length + 8);
   context.clip();
   const many = D.trial.length > 3000;
-  const alpha = many ? 0.45 : 0.8;
   const off = S.count < D.trial.length;
   for (const shown of [0, 1]) {
-    for (const row of rows()) {
-      if (S.visible[row] !== shown) continue;
-      const place = placeOf(row);
-      if (!place) continue;
-      context.globalAlpha = shown ? alpha : 0.1;
-      context.fillStyle = context.strokeStyle = D.feasible[row] ? (off && shown ? front.accent : front.cloud) : front.infeasible;
-      dot(context, place, D.feasible[row], many ? 2.2 : 3.4);
+    for (const feasible of [0, 1]) {
+      context.globalAlpha = shown ? (many ? 0.45 : 0.8) : 0.1;
+      context.fillStyle = context.strokeStyle = feasible ? (off && shown ? front.accent : front.cloud) : front.infeasible;
+      for (const row of D.able) {
+        if (S.visible[row] !== shown || D.feasible[row] !== feasible) continue;
+        const place = placeOf(row);
+        if (place) dot(context, place, feasible, many);
+      }
     }
   }
   context.globalAlpha = 1;
@@ -123,17 +123,21 @@ function markFront() {
   context.restore();
 }
 
-function dot(context, [x, y], round, size) {
+function dot(context, [x, y], feasible, many) {
+  if (many) { // squares of a few pixels look like dots, and are painted several times as fast
+    context.fillRect(x - 2, y - 2, 4, 4);
+    return;
+  }
   context.beginPath();
-  if (round) {
-    context.arc(x, y, size, 0, 7);
+  if (feasible) {
+    context.arc(x, y, 3.4, 0, 7);
     context.fill();
   } else {
     context.lineWidth = 1.4;
-    context.moveTo(x - size, y - size);
-    context.lineTo(x + size, y + size);
-    context.moveTo(x + size, y - size);
-    context.lineTo(x - size, y + size);
+    context.moveTo(x - 3.4, y - 3.4);
+    context.lineTo(x + 3.4, y + 3.4);
+    context.moveTo(x + 3.4, y - 3.4);
+    context.lineTo(x - 3.4, y + 3.4);
     context.stroke();
   }
 }
@@ -155,10 +159,10 @@ function nearest(event) {
   const box = $("front-stack").getBoundingClientRect();
   const [x, y] = [event.clientX - box.left, event.clientY - box.top];
   let [best, least] = [-1, 14 ** 2];
-  for (const row of rows()) {
+  for (const row of D.able) {
     if (!S.visible[row]) continue;
     const place = placeOf(row);
-    const far = place ? (place[0] - x) ** 2 + (place[1] - y) ** 2 - (D.front.includes(row) ? 9 : 0) : Infinity;
+    const far = place ? (place[0] - x) ** 2 + (place[1] - y) ** 2 - (D.members.has(row) ? 9 : 0) : Infinity;
     if (far < least) [best, least] = [row, far];
   }
   return best;

@@ -45,6 +45,8 @@ async function start() {
   document.documentElement.dataset.theme = preferredTheme();
   const [text] = await Promise.all([unpack("data"), loadPlotly()]);
   D = JSON.parse(text);
+  D.able = [...rows()].filter((row) => D.compared[row]); // completed, at the highest fidelity: what plots compare
+  D.members = new Set(D.front);
   D.columns = makeColumns();
   D.scales = makeScales();
   S.visible = new Uint8Array(D.trial.length).fill(1);

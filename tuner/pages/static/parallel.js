@@ -86,7 +86,7 @@ function markParallel() {
 function paintLines(most) {
   const { context, space } = parallel;
   context.clearRect(0, 0, space.width, space.height);
-  const able = compared();
+  const { able } = D;
   const hidden = thinned(able.filter((row) => !S.visible[row]), 800);
   const shown = thinned(able.filter((row) => S.visible[row]), most);
   strokeRows(hidden, colour("rule"), 0.5, 1);

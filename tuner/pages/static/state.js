@@ -45,7 +45,6 @@ function readable(value) {
 const stateOf = (row) => D.state.names[D.state.of[row]];
 const failureOf = (row) => (D.failure.of[row] === null ? "" : D.failure.names[D.failure.of[row]]);
 const rows = () => D.trial.keys();
-const compared = () => [...rows()].filter((row) => D.compared[row]);
 
 // Every column that a query, the table and the tip know: its name, a reader's text, a number where it is one.
 function makeColumns() {

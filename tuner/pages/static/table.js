@@ -56,7 +56,6 @@ function compare(a, b) {
 function markTable() {
   table.order = [...rows()].filter((row) => S.visible[row]);
   if (table.sort) table.order.sort(compare);
-  table.members = new Set(D.front);
   fillTable();
 }
 
@@ -93,7 +92,7 @@ function tableRow(row) {
   const made = document.createElement("tr");
   made.dataset.row = row;
   made.tabIndex = 0;
-  made.className = `${table.members.has(row) ? "front" : ""} ${S.pinned.includes(row) ? "pinned" : ""}`.trim();
+  made.className = `${D.members.has(row) ? "front" : ""} ${S.pinned.includes(row) ? "pinned" : ""}`.trim();
   for (const column of table.columns) {
     const text = column.text(row);
     const cell = made.insertCell();
