@@ -159,7 +159,7 @@ def _compared(
             session = _Session(machine, subject, config, checks, baseline, request, design, say)
             results = session.run(started)
             pairs, runs, notes = session.pairs, session.runs, session.notes
-    changed = [*what_changed(baseline, subject.resolved, hardware()), *_moved(baseline, pairs), *notes]
+    changed = [*what_changed(baseline, subject.resolved, hardware()), *_moved(baseline, pairs, checks), *notes]
     origin = str(baseline.document.get("from") or request.baseline)
     return Report(
         study=subject.sweep.name,
@@ -288,12 +288,13 @@ def _open(results: Sequence[Result]) -> str:
     return ", ".join(result.check.name for result in results if result.verdict == "inconclusive")
 
 
-def _moved(baseline: Baseline, pairs: Pairs) -> list[str]:
+def _moved(baseline: Baseline, pairs: Pairs, checks: Checks) -> list[str]:
     """Metrics of the baseline that are no longer what they were when it was saved."""
     lines = []
-    for name, before in baseline.metrics.items():
+    for name in (check.name for check in checks.metrics):
         values = [one[name] for one in pairs.baseline if name in one]
-        if values and before and name not in ("exit_code", "cpu_s", "wall_s", "max_rss_bytes"):
+        before = baseline.metrics.get(name)
+        if values and before:
             change = statistics.median(values) / before - 1.0
             if abs(change) > _MOVED:
                 how = "more" if change > 0 else "less"
