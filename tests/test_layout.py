@@ -121,6 +121,7 @@ def test_the_wheel_holds_only_the_package(wheel: Path) -> None:
     assert "tuner/cli.py" in names
     assert "tuner/objectives/compression/sparsity.py" in names
     assert "tuner/strategies/bayesian/gp.py" in names
+    assert {f"tuner/pages/static/{name}" for name in ("report.html", "report.css", "main.js")} <= set(names)
 
 
 def test_a_normal_install_imports_and_runs(wheel: Path, tmp_path: Path) -> None:

@@ -74,6 +74,7 @@ def _trials(report: Report, study: Study) -> dict[str, Any]:
         "state": _coded([r.state for r in records]),
         "engine": _coded([r.provenance.engine for r in records]),
         "failure": _coded([None if r.failure is None else r.failure.kind for r in records]),
+        "fidelity": [_number(r.fidelity) for r in records],
         "feasible": [int(bool(r.feasible)) for r in records],
         "compared": [int(r.trial in compared) for r in records],
         "seconds": _rounded([math.nan if r.seconds is None else r.seconds for r in records], 3),

@@ -49,11 +49,11 @@ def verdict_section(report: Report) -> str:
         for one in verdict.standings
     ]
     finished = sum(n for state, n in verdict.counts.items() if state not in ("waiting", "running"))
-    budget = f" of {verdict.budget_trials}" if verdict.budget_trials is not None else ""
+    budget = f" of {verdict.budget_trials:,}" if verdict.budget_trials is not None else ""
     states = ", ".join(f"{n} {state}" for state, n in sorted(verdict.counts.items())) or "none yet"
-    tiles.append(_tile("trials", f"{finished}{budget}", text_of(states)))
+    tiles.append(_tile("trials", f"{finished:,}{budget}", text_of(states)))
     tiles.append(
-        _tile("feasible", f"{verdict.feasible}", f"{verdict.feasible / finished:.0%} of them" if finished else "")
+        _tile("feasible", f"{verdict.feasible:,}", f"{verdict.feasible / finished:.0%} of them" if finished else "")
     )
     if verdict.hypervolume is not None:
         corner = ", ".join(f"{name}={cell(value)}" for name, value in verdict.reference.items())
@@ -77,18 +77,18 @@ def failures_section(report: Report) -> str:
 
 def _kind(one: Failures) -> str:
     rest = f'<p class="quiet">and {one.others} with other messages</p>' if one.others else ""
-    causes = "".join(_cause(cause) for cause in one.causes)
+    causes = "".join(_cause(cause, first=k == 0) for k, cause in enumerate(one.causes))
     return (
         f'<details class="failure" open><summary><b>{text_of(one.kind)}</b> '
         f'<span class="quiet">{one.n} {"trial" if one.n == 1 else "trials"}</span></summary>{causes}{rest}</details>'
     )
 
 
-def _cause(cause: Cause) -> str:
+def _cause(cause: Cause, *, first: bool) -> str:
     numbers = shortened([str(trial) for trial in cause.trials], 12)
     lines = cause.message.splitlines() or ["no message"]
     log = (
-        f"<details><summary>the last {len(cause.log)} lines of trial {cause.shown}</summary>"
+        f"<details{' open' if first else ''}><summary>the last {len(cause.log)} lines of trial {cause.shown}</summary>"
         f"<pre>{_block(cause.log)}</pre></details>"
         if cause.log
         else ""

@@ -40,6 +40,8 @@ def change_text(one: Standing) -> str:
     """The change against the baseline: relative, or the two values where the baseline is zero."""
     if one.baseline is None:
         return one.goal
+    if one.value == one.baseline:
+        return "as the baseline"
     if one.change is None:
         return f"baseline {cell(one.baseline)}"
     return f"{one.change:+.1%} against {cell(one.baseline)}"

@@ -15,7 +15,7 @@ function startAnalysis() {
   options("contour-metric", labels, 0, drawContour);
   options("contour-x", names, first, drawContour);
   options("contour-y", names, second, drawContour);
-  views.push({ draw: drawProgress, mark: markProgress }, { draw: drawImportance }, { draw: drawSlice, mark: later(drawSlice) }, { draw: drawContour, mark: later(drawContour) });
+  views.push({ draw: drawProgress }, { draw: drawImportance }, { draw: drawSlice, mark: later(drawSlice) }, { draw: drawContour, mark: later(drawContour) });
 }
 
 // Not before the reader has come to rest.
@@ -47,14 +47,11 @@ function drawProgress() {
     traces.push({ type: "scatter", mode: "markers", name: "feasible", x: able.map(place), y: able.map((row) => D.values[view.metric][row]), marker: { color: colour("cloud"), size: 6, opacity: 0.7 }, text: able.map((row) => `trial ${D.trial[row]}`), hovertemplate: "%{text}: %{y:.5g}<extra></extra>" });
   }
   traces.push({ type: "scatter", mode: "lines", name: "so far", x: at, y: best, line: { shape: "hv", color: colour("front"), width: 2.5 }, hovertemplate: "%{x:.5~g}: %{y:.5g}<extra></extra>" });
-  const shapes = [];
   if (view.baseline !== null && at.length) {
     traces.push({ type: "scatter", mode: "lines", name: "baseline", x: [0, at.at(-1)], y: [view.baseline, view.baseline], line: { color: colour("baseline"), dash: "dash", width: 1.5 }, hoverinfo: "skip" });
   }
-  draw("progress-plot", traces, { xaxis: axis(over ? "seconds since the first trial started" : "trials", { rangemode: "tozero" }), yaxis: axis(view.label), shapes });
+  draw("progress-plot", traces, { xaxis: axis(over ? "seconds since the first trial started" : "trials", { rangemode: "tozero" }), yaxis: axis(view.label) });
 }
-
-function markProgress() {} // what was best when does not depend on what is shown
 
 function drawImportance() {
   if (empty("importance-plot", "importance")) return;

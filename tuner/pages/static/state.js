@@ -59,6 +59,7 @@ function makeColumns() {
     const numeric = texts.every((text) => text === null || /^-?[\d.]/.test(text));
     columns.push({ name, numeric, parameter: true, text: (r) => reading(texts[r]), value: (r) => (texts[r] === null ? null : plainValue(texts[r])) });
   });
+  if (D.fidelity.some((value) => value !== null)) columns.push({ name: "fidelity", numeric: true, text: (r) => number(D.fidelity[r]), value: (r) => D.fidelity[r] });
   columns.push({ name: "seconds", numeric: true, text: (r) => number(D.seconds[r]), value: (r) => D.seconds[r] });
   columns.push({ name: "failure", text: failureOf, value: failureOf });
   columns.push({ name: "engine", text: (r) => D.engine.names[D.engine.of[r]], value: (r) => D.engine.names[D.engine.of[r]] });

@@ -20,7 +20,7 @@ function startTable() {
   $("rows").addEventListener("click", (event) => { const row = rowOf(event.target); if (row >= 0) pin(row); });
   $("rows").addEventListener("keydown", keyTable);
   $("query").addEventListener("input", later(readQuery));
-  $("download").addEventListener("click", () => copy(asCsv(), $("showing")));
+  $("csv").addEventListener("click", () => copy(asCsv(), $("csv-said")));
   views.push({ draw: markTable, mark: markTable });
 }
 
