@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +16,7 @@ from tuner import inbox
 from tuner.errors import FailurePolicyError, UsageError
 from tuner.observer import Observer
 from tuner.records import TrialRecord
+from tuner.runners.devices import Slot, lease
 from tuner.trial import Trial
 
 
@@ -202,3 +205,18 @@ def fails_on_fresh_seeds(config: Mapping[str, Any], trial: Trial) -> dict[str, f
     if "final" in trial.dir.parts:
         raise ValueError("not this time")
     return {"loss": config["x"], "gain": config["x"] ** 2}
+
+
+def test_a_sweep_waits_for_the_right_to_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where leases lie: nobody else measures here
+    held = lease(Slot(id="cpu0", exclusive=True))
+    assert held is not None
+
+    class Releasing(Observer):
+        def note(self, text: str) -> None:
+            if "waits for the right to measure" in text:
+                threading.Timer(0.6, held.release).start()
+
+    definition = sweep(bowl, budget={"trials": 2}, runner={"exclusive": True})
+    with tuner.run(definition, tmp_path / "s", observer=Releasing()) as study:
+        assert study.ledger.spent.finished == 2

@@ -176,7 +176,7 @@ class Loop:
             self._keep_house()
         if not self._draining or self._asking is not None:
             self._fill()
-        if not self._running and self._asking is None and not self._confirm():
+        if not self._running and self._asking is None and not self._confirm() and not self._waits():
             self.reason = self.reason or self._study.stop_reason or "nothing is left to start"
             return False
         self._show_slots()
@@ -191,6 +191,10 @@ class Loop:
                 self._on_finish(event)
         self._observer.tick()
         return True
+
+    def _waits(self) -> bool:
+        """Whether trials could start if only a slot were free: another run measures, or somebody uses the GPUs."""
+        return self._runner.idle() < 1 and not self._draining and self._study.stop_reason is None
 
     def _show_slots(self) -> None:
         """Tell who watches, here and in other processes, what runs where."""

@@ -220,7 +220,7 @@ class Screen:
     def _erasing(self, width: int) -> str:
         """Up to where the lines began, which a narrower terminal may have wrapped, and all below deleted."""
         rows = sum(max(-(-cells // width), 1) for cells in self._widths)
-        return (f"\x1b[{rows}A" if rows else "") + "\r\x1b[J"
+        return f"\x1b[{rows}A\r\x1b[J" if rows else ""
 
     def print(self, text: str) -> None:
         """Lines that stay, above those that are replaced."""
