@@ -47,6 +47,7 @@ parameters:
 baseline: {n: 100, word: plain}
 search: random
 budget: {trials: 3}
+runner: {exclusive: false}
 """
 
 
@@ -168,7 +169,7 @@ def test_noise_leaves_it_open(toy: Path) -> None:
 
 def test_every_check_is_settled_when_that_is_asked_for(toy: Path) -> None:
     quick = document("--candidate", "n=106", code=4)
-    assert quick["measurements"] == 1  # the size is known to be 6% larger
+    assert quick["measured"]["candidate"] == [{"size": 848.0}]  # 6% larger: nothing needs to run
     assert verdicts(quick)["latency_ms"] == "inconclusive"
     whole = document("--candidate", "n=106", "--every-check", code=4)
     assert set(verdicts(whole).values()) == {"regression"}
@@ -218,7 +219,7 @@ def test_a_candidate_that_fails_is_a_regression_and_a_baseline_that_fails_leaves
     assert cases(toy / "gate.xml")[0].get("name") == "the candidate completes"
     saved = json.loads((toy / "base.json").read_text())
     (toy / "base.json").write_text(json.dumps({**saved, "configuration": {"n": 13, "word": "plain"}}))
-    assert "the baseline completes: no" in gate("--candidate", "n=100", code=5).stdout
+    assert "the baseline completes: no" in gate("--candidate", "n=100", "-m", "rate", code=5).stdout
 
 
 def test_the_baseline_can_be_measured_through_another_checkout(toy: Path) -> None:

@@ -140,11 +140,6 @@ def sure_metrics(problem: Problem) -> set[str]:
         found |= more
 
 
-def needs(check: Check, checks: Checks) -> Sequence[str]:
-    """The metrics that a check reads."""
-    return next((sorted(one.metrics) for known, one in checks.constraints if known is check), [check.name])
-
-
 def judge_all(
     checks: Checks, subject: Subject, config: Config, pairs: Pairs, baseline: Baseline, design: Design
 ) -> list[Result]:

@@ -15,7 +15,7 @@ from tuner.errors import UsageError
 from tuner.gate import Check, Design, Report, Result, Side, Verdict, order, overall
 from tuner.reporting.tables import legible
 from tuner.verbs.baselines import Baseline, hardware, read_baseline, save_baseline, what_changed
-from tuner.verbs.gate_checks import Checks, Pairs, choose, judge_all, needs, sure_metrics
+from tuner.verbs.gate_checks import Checks, Pairs, choose, judge_all, sure_metrics
 from tuner.verbs.gate_sides import Subject, fitting
 from tuner.verbs.gate_sides import subject as subject_of
 from tuner.verbs.remeasuring import FailedError, Remeasurer
@@ -146,13 +146,11 @@ def _compared(
         say(f"{design.max_pairs} measurements cannot show a regression of {checks.noisy} noisy checks with confidence "
             f"{design.confidence:g}; that takes at least {design.fewest(checks.noisy)}")  # fmt: skip
     started = time.monotonic()
-    measured = [*checks.metrics, *(check for check, _ in checks.constraints)]
-    if all(set(needs(check, checks)) <= sure_metrics(subject.problem) for check in measured):
-        pairs, runs = Pairs(), 1
-        if measured:
-            pairs = Pairs([_computed(subject, config)], [_computed(subject, subject.config)])
-        results, notes = judge_all(checks, subject, config, pairs, baseline, design), []
-    else:
+    pairs, runs, notes = Pairs(), 1, list[str]()
+    if checks.metrics or checks.constraints:  # what follows from the configurations alone is compared first
+        pairs = Pairs([_computed(subject, config)], [_computed(subject, subject.config)])
+    results = judge_all(checks, subject, config, pairs, baseline, design)
+    if not _clear(results, every=request.every_check):
         there = load_sweep(request.baseline_sweep) if request.baseline_sweep is not None else subject.sweep
         sweeps = {"baseline": there, "candidate": subject.sweep}
         with Remeasurer(sweeps, say) as machine:
@@ -285,7 +283,7 @@ def _medians(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def _open(results: Sequence[Result]) -> str:
-    return ", ".join(result.check.name for result in results if result.verdict == "inconclusive")
+    return ", ".join(legible(result.check.name) for result in results if result.verdict == "inconclusive")
 
 
 def _moved(baseline: Baseline, pairs: Pairs, checks: Checks) -> list[str]:
