@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import tuner
-from tuner.recommendation import is_noisy, known, write_down
+from tuner.noise import is_noisy
+from tuner.recommendation import known, write_down
 from tuner.reporting.texts import best_text
 from tuner.study import Study
 

@@ -48,12 +48,30 @@ def test_the_tilt_is_the_priors_log_density_times_its_weight() -> None:
     layout = Layout(space)
     X, active = space.encoding.encode_many(space.sample(200, np.random.default_rng(0)))
     assert 0 < active[:, space.encoding.slices["momentum"].start].sum() < 200
-    tilt = tilts.prior_tilt(make_problem(space, trials=50), layout, 4)
+    log_density = np.maximum(space.prior_log_density(X, active), -30.0)
+    best = np.argsort(log_density)[-2:]
+    tilt = tilts.prior_tilt(
+        make_problem(space, trials=50), layout, 4, torch.from_numpy(layout.arrange(X, active))[best]
+    )
     assert tilt is not None
-    expected = 50 / 10 / 4 * np.maximum(space.prior_log_density(X, active), -30.0)
+    odds = np.exp(log_density[best]).mean()
+    expected = odds / (1 + odds) * 50 / 10 / 4 * log_density
     found = tilt(torch.from_numpy(layout.arrange(X, active))).numpy()
     assert found == pytest.approx(expected, rel=1e-9, abs=1e-9)
     assert np.ptp(expected) > 1.0
+
+
+def test_trials_that_contradict_a_prior_take_its_weight() -> None:
+    space = SearchSpace([Float(f"x{i}", low=0.0, high=1.0, prior=Prior(0.0, "high")) for i in range(4)])
+    layout, corner = Layout(space), torch.ones(1, 4, dtype=torch.float64)
+    weighed = []
+    for best in (0 * corner, torch.cat([0 * corner, corner, corner, corner]), corner):
+        tilt = tilts.prior_tilt(make_problem(space, trials=40), layout, 1, best)
+        assert tilt is not None
+        weighed.append(float(tilt(corner)))
+    assert weighed[0] < -119.9  # all of the best where it says
+    assert -119.9 < weighed[1] < -119.0  # one of four there: still odds of 400 to 1
+    assert -1e-9 < weighed[2] < 0.0  # none
 
 
 def test_the_weight_decays_and_a_density_is_never_nothing() -> None:
@@ -61,12 +79,12 @@ def test_the_weight_decays_and_a_density_is_never_nothing() -> None:
     layout, corner = Layout(space), torch.ones(1, 4, dtype=torch.float64)
     found = []
     for started in (1, 2, 10, 1000):
-        tilt = tilts.prior_tilt(make_problem(space, trials=40), layout, started)
+        tilt = tilts.prior_tilt(make_problem(space, trials=40), layout, started, torch.zeros_like(corner))
         assert tilt is not None
         found.append(float(tilt(corner)))
     assert space.prior_log_density(np.ones((1, 4)))[0] < -100.0
-    assert found == pytest.approx([4 * -30.0, 2 * -30.0, 0.4 * -30.0, 0.004 * -30.0])
-    assert tilts.prior_tilt(make_problem(SearchSpace([Float("x", low=0.0, high=1.0)])), layout, 1) is None
+    assert found == pytest.approx([4 * -30.0, 2 * -30.0, 0.4 * -30.0, 0.004 * -30.0], rel=1e-3)  # odds of 1,600 to 1
+    assert tilts.prior_tilt(make_problem(SearchSpace([Float("x", low=0.0, high=1.0)])), layout, 1, corner) is None
     assert tilts.together(None, None) is None
 
 

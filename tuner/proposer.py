@@ -78,7 +78,7 @@ class Proposer:
                 reason = f"{self._method} failed with {type(error).__name__}: {error}; drawn from the space"
                 break
             for proposal in proposals:
-                if self._acceptable(proposal.config, history, taken, proposal.fidelity):
+                if proposal.again or self._acceptable(proposal.config, history, taken, proposal.fidelity):
                     accepted.append(proposal)
                     taken.add(self._problem.space.key(proposal.config))
             if len(accepted) >= n or not proposals:

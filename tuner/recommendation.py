@@ -21,7 +21,8 @@ from tuner import pareto, repeats
 from tuner.calibration import Calibration, calibration
 from tuner.compact import dumps
 from tuner.errors import TunerError
-from tuner.fidelity import at_most, spent
+from tuner.fidelity import at_most
+from tuner.noise import is_noisy
 
 if TYPE_CHECKING:
     from tuner.gp.model import Surrogate
@@ -109,24 +110,6 @@ def write_down(study: Study, note: Callable[[str], None] = lambda text: None) ->
         found = by_posterior(study.history)
         if found is not None:
             study.add_event(EVENT, dumps(found.to_json()), found.trial)
-
-
-def is_noisy(history: History) -> bool:
-    """Return whether measurements are noisy: declared, or the same configuration gave different values."""
-    problem = history.problem
-    declared = problem.search.duplicates if problem.search is not None else None
-    finalists = problem.repeats is not None and problem.repeats.finalists > 0
-    if problem.noisy or finalists or declared == "replicate":
-        return True
-    if history.n_seen >= history.n + len(history.pending):  # no configuration came twice
-        return False
-    rows = ~np.isnan(history.Y).any(axis=1)
-    Y = history.Y[rows]
-    at = np.concatenate([history.X[rows], np.minimum(spent(history)[rows], np.finfo(np.float64).max)[:, None]], axis=1)
-    _, place = np.unique(at, axis=0, return_inverse=True)
-    first = np.full((place.max(initial=-1) + 1, Y.shape[1]), np.nan)
-    first[place[::-1]] = Y[::-1]
-    return bool((np.abs(Y - first[place]) > 1e-9 * np.abs(Y)).any())
 
 
 def by_posterior(history: History) -> Recommendation | None:

@@ -107,6 +107,7 @@ class Proposal:
         seed: The trial's own seed, derived from (study seed, trial number).
         context: The instance to solve, in contextual tuning.
         origin: The trial whose checkpoint this one continues, in promotion.
+        again: Whether a configuration that was tried is tried again on purpose.
     """
 
     config: Config
@@ -117,6 +118,7 @@ class Proposal:
     seed: int = 0
     context: tuple[float, ...] | None = None
     origin: int | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,9 @@ but never less than `floor_s`. What one costs is estimated from trials, objectiv
 proposals depend on the history alone then, and the trials' seconds, which they do depend on, count in powers of two.
 
 When nothing better has come for a while, every third proposal looks elsewhere: the model has settled, and what it does
-not expect it does not find. Noise is learned with the model, which says in the provenance how much it found.
+not expect it does not find. Noise is learned with the model, which says in the provenance how much it found; when it
+found some that nobody declared, the best configuration is tried once more, and what comes of it decides whether
+measurements count as noisy, here and in what is recommended.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -45,6 +47,9 @@ _MAX_GRID = 10_000
 _CMAES_TRIALS = 500
 _CMAES_TRIALS_A_COLUMN = 50
 _NSGA_TRIALS = 2_000
+
+_OPTIONS: dict[str, dict[str, Any]] = {"grid": {"levels": _MAX_GRID}, "gp": {"doubt": True}}
+"""What strategies are told."""
 
 _PATIENCE = 20
 _PATIENCE_A_COLUMN = 3
@@ -118,7 +123,7 @@ class Auto:
         if not hasattr(module, "Options"):
             plain: Strategy = module.build(self._problem)
             return plain
-        options = module.Options(levels=_MAX_GRID) if name == "grid" else module.Options()
+        options = module.Options(**_OPTIONS.get(name, {}))
         strategy: Strategy = module.build(self._problem, options)
         return strategy
 

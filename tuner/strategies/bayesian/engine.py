@@ -18,14 +18,16 @@ from tuner.gp.acquisition import MAX_VOLUME_OBJECTIVES, make_acquisition
 from tuner.gp.covariance import Layout
 from tuner.gp.model import Surrogate, condition
 from tuner.gp.optimize import one_thread
+from tuner.noise import declared, tried_again
 from tuner.strategies.bayesian.candidates import Candidates
+from tuner.strategies.bayesian.elsewhere import ranked_elsewhere, settled
 from tuner.strategies.bayesian.learned import Learned
 from tuner.strategies.bayesian.observations import Observations, observe
 from tuner.strategies.bayesian.predicted import predicted
 from tuner.strategies.bayesian.regions import Region
 from tuner.strategies.bayesian.table import Tables
 from tuner.strategies.bayesian.tilts import prior_tilt, seconds_tilt, together
-from tuner.trial import Proposal, Provenance
+from tuner.trial import Config, Proposal, Provenance
 
 if TYPE_CHECKING:
     from gpytorch.kernels import Kernel
@@ -44,7 +46,7 @@ _INCUMBENTS = 4
 _MIN_SAMPLES = 4
 
 _NOISY = 0.01
-"""Share of an objective's variance from which its noise is worth a word."""
+"""Share of an objective's variance from which its noise is worth a word, and a trial to find out."""
 
 _MORE_ON_GPU = 8
 _GPU_PAYS = 1000
@@ -66,6 +68,7 @@ class Settings:
     kernels: Mapping[str, str] = field(default_factory=dict)
     per_second: bool = False
     fit_steps: int = 60
+    doubt: bool = False
 
 
 class Engine:
@@ -149,18 +152,19 @@ class Engine:
         samples = settings.mc_samples
         if table.n_objectives >= MAX_VOLUME_OBJECTIVES:
             samples = max(samples // 4, _MIN_SAMPLES)
-        tilt = together(
-            prior_tilt(self._problem, layout, history.n - since + 1), seconds_tilt(surrogate, table.seconds)
-        )
+        incumbents = data.incumbents(_INCUMBENTS)
+        best = X[torch.from_numpy(data.best_rows(_INCUMBENTS))]
+        priors = prior_tilt(self._problem, layout, history.n - since + 1, best)
+        tilt = together(priors, seconds_tilt(surrogate, table.seconds))
         pending = torch.from_numpy(np.array(layout.arrange(history.pending_X, history.pending_active))).to(device)
         region = within(data, table.X, surrogate, rng) if within is not None else None
-        candidates = Candidates(
-            layout, self._space, data.incumbents(_INCUMBENTS), settings.raw_samples, rng, region=region
-        )
+        candidates = Candidates(layout, self._space, incumbents, settings.raw_samples, rng, region=region)
         notes = [*self._notes(surrogates), *([region.note] if region is not None else [])]
         notes += [found[1]] if found is not None else []
-        proposals: list[Proposal] = []
-        for _ in range(n):
+        quiet = within is None and not data.noisy and (_noise(surrogate, 0) < _NOISY or tried_again(history))
+        still = settled(data, surrogate, layout) if quiet else None
+        proposals = self._again(history, data, surrogate) if history.n >= 2 * since else []
+        for _ in range(n - len(proposals)):
             acquisition = make_acquisition(
                 surrogates,
                 goal,
@@ -171,24 +175,37 @@ class Engine:
                 n_samples=samples,
                 tilt=tilt,
             )
-            ranked = candidates.ranked(acquisition, restarts=settings.restarts, maxiter=settings.maxiter)
+            jumps: list[tuple[float, Config]] = []
+            if still is not None:
+                jumps = ranked_elsewhere(acquisition, layout, self._space, surrogate, incumbents[0], rng)
+            ranked = jumps or candidates.ranked(acquisition, restarts=settings.restarts, maxiter=settings.maxiter)
             chosen = next(((value, config) for value, config in ranked if fresh.take(config)), None)
             if chosen is None:
                 break
             x, active = self._space.encoding.encode(chosen[1])
             row = torch.from_numpy(layout.arrange(x[None], active[None])).to(device)
-            reason = _account(acquisition.name, data, notes)
+            why = [f"settled for {still} trials, a jump out of the incumbent's basin"] if jumps else []
+            reason = _account(acquisition.name, data, [*notes, *why])
             mean, sd = predicted(self._problem, acquisition, surrogates, goal, row)
             provenance = Provenance(engine=self._name, acquisition=chosen[0], mean=mean, sd=sd, reason=reason)
             proposals.append(Proposal(config=chosen[1], provenance=provenance))
             pending = torch.cat([pending, row])
         return proposals
 
+    def _again(self, history: History, data: Observations, surrogate: Surrogate) -> list[Proposal]:
+        """The best configuration once more, when it is in doubt whether measurements are noisy."""
+        noise = max((_noise(surrogate, j) for j in range(data.n_objectives)), default=0.0)
+        known = declared(self._problem) is not None or tried_again(history)
+        if not self._settings.doubt or known or noise < _NOISY:
+            return []
+        config = self._space.encoding.decode(data.incumbents(1)[0])
+        reason = f"the model sees noise of {noise:.0%} of the variance; a configuration tried twice will show it"
+        return [Proposal(config=config, provenance=Provenance(engine=self._name, reason=reason), again=True)]
+
     def _notes(self, surrogates: Sequence[Surrogate]) -> list[str]:
         found = list(dict.fromkeys(note for surrogate in surrogates for note in surrogate.notes))
-        first = surrogates[0].models.get(0)
-        if first is not None and float(first.noise.mean()) > _NOISY:
-            found.append(f"noise of {float(first.noise.mean()):.0%} of the variance")
+        if (noise := _noise(surrogates[0], 0)) > _NOISY:
+            found.append(f"noise of {noise:.0%} of the variance")
         return [f"{len(surrogates)} models"] * (len(surrogates) > 1) + found
 
 
@@ -196,6 +213,12 @@ def _in_units(utility: Callable[[Tensor], Tensor], surrogate: Surrogate, m: int)
     """A utility of m objectives in their own units as one of Z."""
     loc, scale = surrogate.loc[:m], surrogate.scale[:m]
     return lambda Z: utility(loc + scale * Z)
+
+
+def _noise(surrogate: Surrogate, j: int) -> float:
+    """The noise's share of the variance of outcome j; 0 where it has no model."""
+    model = surrogate.models.get(j)
+    return 0.0 if model is None else float(model.noise.mean())
 
 
 def _device(trials: int) -> torch.device:

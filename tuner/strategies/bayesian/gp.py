@@ -42,6 +42,8 @@ class Options:
         kernels: Parameter -> the covariance that it gets instead of the space's choice.
         per_second: Whether improvement counts per second of a trial; when None, if the budget is a time and no number
             of trials.
+        doubt: Whether the best configuration is tried once more when the model sees noise that nobody declared: only a
+            configuration tried twice can prove it.
     """
 
     initial: int | None = None
@@ -53,6 +55,7 @@ class Options:
     max_rows: int = 1000
     kernels: Mapping[str, str] = field(default_factory=dict)
     per_second: bool | None = None
+    doubt: bool = False
 
     def __post_init__(self) -> None:
         for name in ("fit_steps", "restarts", "raw_samples", "mc_samples", "maxiter", "max_rows"):
@@ -97,6 +100,7 @@ def engine(problem: Problem, options: Options, **settings: Any) -> Engine:
             kernels=options.kernels,
             per_second=counts_seconds(problem, options.per_second),
             fit_steps=options.fit_steps,
+            doubt=options.doubt,
         ),
         **settings,
     )
@@ -134,7 +138,7 @@ class GpSearch:
                     raise
                 except Exception as error:  # a proposal is due whatever the linear algebra says
                     reason = f"the model failed ({type(error).__name__}: {str(error)[:120]})"
-        return proposals + self._by_design(history, fresh, rng, reason)
+        return proposals if len(proposals) == n else proposals + self._by_design(history, fresh, rng, reason)
 
     def _by_design(self, history: History, fresh: Fresh, rng: np.random.Generator, reason: str) -> list[Proposal]:
         """Fill up with the centre of the space, the Sobol sequence or draws from the priors, and draws."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tuner import pareto
 from tuner.history import COMPLETED, FAILED, INFEASIBLE, History
+from tuner.noise import is_noisy
 
 Array = NDArray[np.float64]
 
@@ -40,6 +41,7 @@ class Observations:
         fidelity: What was spent, NaN for all of it, shape (n,).
         share: What part of the noise's variance each row has, shape (n,): 1 / k when it is the mean of k times as many
             measurements as a trial ordinarily is.
+        noisy: Whether measurements are known to be noisy.
     """
 
     X: Array
@@ -55,6 +57,7 @@ class Observations:
     margins: tuple[int, ...]
     fidelity: Array
     share: Array
+    noisy: bool
 
     @property
     def objectives(self) -> Array:
@@ -91,10 +94,14 @@ class Observations:
             share=np.concatenate([self.share, share]),
         )
 
+    def best_rows(self, n: int) -> NDArray[np.intp]:
+        """Positions of the `n` best rows, feasible first, shape (<= n,)."""
+        rank = pareto.ranks(self.objectives, self.feasible & self.complete, self.violation)
+        return np.argsort(rank, kind="stable")[:n]
+
     def incumbents(self, n: int) -> Array:
         """The `n` best inputs, feasible first, shape (<= n, d)."""
-        rank = pareto.ranks(self.objectives, self.feasible & self.complete, self.violation)
-        return self.X[np.argsort(rank, kind="stable")[:n]]
+        return self.X[self.best_rows(n)]
 
     def reference(self, declared: list[float | None]) -> Array:
         """The hypervolume corner, shape (m,): as declared (maximised), inferred where None.
@@ -150,6 +157,7 @@ def observe(history: History, *, max_rows: int, partial: bool = False) -> Observ
         margins=tuple(useful),
         fidelity=np.array(history.fidelity[rows]),
         share=planned / history.repeats[rows],
+        noisy=is_noisy(history),
     )
     again = [at for at, row in enumerate(rows) if int(history.number[row]) in history.again] if history.again else []
     return _with_again(data, history, rows[again], np.array(again, dtype=np.int64), planned)

@@ -164,7 +164,7 @@ class Tables:
             bent=range(m),
             positive=parts,
             worth=_WORTH_ALONE if m == 1 else _WORTH_TOGETHER,
-            noisy=self._problem.noisy,
+            noisy=data.noisy,
             stretched=self._stretched,
             means=self._earlier.prior_means(X, Y[:, :m]),
         )

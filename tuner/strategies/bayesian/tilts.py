@@ -1,12 +1,16 @@
 """Tilts: what is added to the logarithm of an improvement, beyond the models' word.
 
 prior     (b / n) ln p(x), p the declared priors' density and n the number of suggestions by model so far: piBO
-          (Hvarfner et al. 2022), with b a tenth of the trial budget. It fades, so a wrong prior is forgotten.
+          (Hvarfner et al. 2022), with b a tenth of the trial budget. It fades, so a wrong prior is forgotten; sooner
+          where the trials contradict it: the weight is multiplied by B / (1 + B), B the mean of p, relative to the
+          uniform density, at the best trials. That is how likely the prior is against none, of equal odds before, if
+          these trials are draws of where the best lies.
 seconds   - E ln t(x), t the seconds that a trial takes: improvement per second (Snoek et al. 2012).
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,25 +27,26 @@ _LEAST_LOG_DENSITY = -30.0
 _DEFAULT_BUDGET = 100
 
 
-def prior_tilt(problem: Problem, layout: Layout, started: int) -> Function | None:
+def prior_tilt(problem: Problem, layout: Layout, started: int, best: Tensor) -> Function | None:
     """The declared priors' log density times its weight; None when there is no prior.
 
     Args:
         problem: With priors on some parameters, relative to the uniform density on the cube.
         layout: How x is laid out.
         started: Suggestions by model so far.
+        best: The best trials, shape (b, d).
     """
     terms = [term for p in problem.space.parameters if (term := _term(problem, layout, p.name)) is not None]
     if not terms:
         return None
     trials = problem.budget.trials if problem.budget is not None and problem.budget.trials else _DEFAULT_BUDGET
-    weight = (trials / 10) / max(started, 1)
 
-    def tilt(x: Tensor) -> Tensor:
-        total = torch.stack([term(x) for term in terms]).sum(dim=0)
-        return weight * total.clamp_min(_LEAST_LOG_DENSITY)
+    def log_density(x: Tensor) -> Tensor:
+        return torch.stack([term(x) for term in terms]).sum(dim=0).clamp_min(_LEAST_LOG_DENSITY)
 
-    return tilt
+    odds = torch.logsumexp(log_density(best), dim=0) - math.log(len(best))
+    weight = float(torch.sigmoid(odds)) * (trials / 10) / max(started, 1)
+    return lambda x: weight * log_density(x)
 
 
 def _term(problem: Problem, layout: Layout, name: str) -> Function | None:

@@ -156,7 +156,7 @@ class Local:
         if data.n_objectives > 1:
             room = np.minimum(pareto.crowding(data.objectives[front]), 2.0)
             return int(rng.choice(front, p=(room + 1e-3) / (room + 1e-3).sum()))
-        if self._problem.noisy and 0 in surrogate.models:
+        if data.noisy and 0 in surrogate.models:
             mean = surrogate.predict(X)[0][:, 0].cpu().numpy()
             return int(np.argmax(np.where(usable, mean, -math.inf)))
         return int(front[0])

@@ -1,0 +1,94 @@
+"""Elsewhere: a look outside the basin where the search has settled.
+
+A model that has settled proposes smaller and smaller steps around the incumbent, because it is sure of what is not
+there. So once the best value has been within a twentieth for a while, every third proposal is what promises most among
+configurations that differ from the incumbent in a few columns, and by much: so much that the model's own covariance
+with the incumbent is low. A few columns, for what matters in practice are effects of one column and of two; far corners
+of the whole space, of which a model knows least, promise much and hold little.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from tuner.gp.acquisition import evaluate
+from tuner.parameters import Permutation
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tuner.gp.acquisition import Improvement
+    from tuner.gp.covariance import Layout
+    from tuner.gp.model import Surrogate
+    from tuner.space import SearchSpace
+    from tuner.strategies.bayesian.observations import Observations
+    from tuner.trial import Config
+
+_EVERY, _EVERY_UNORDERED = 3, 2
+"""Every so many proposals; more often where columns without an order make basins of their own."""
+
+_WITHIN = 0.05
+"""The best value has settled when it was within this share of what it is better than the median."""
+
+_PATIENCE = 5, 10
+"""Trials for which it has: half the number of columns, within these."""
+
+_BASIN = 0.5
+"""The correlation with the incumbent from which a configuration is in its basin."""
+
+_COLUMNS = 3
+_JUMPS = 512
+
+
+def settled(data: Observations, surrogate: Surrogate, layout: Layout) -> int | None:
+    """For how many trials the best value has been about what it is; None when it has not settled, or is not looked for.
+
+    Args:
+        data: The trials so far.
+        surrogate: What was learned of them, in whose units values are compared; outcome 0 is the objective.
+        layout: How the space is laid out for it.
+    """
+    every = _EVERY_UNORDERED if layout.unordered else _EVERY
+    if data.n_objectives > 1 or 0 not in surrogate.models or data.n_trials % every:
+        return None
+    rows = surrogate.observed[0].cpu().numpy()
+    values = surrogate.models[0].u.cpu().numpy()[(data.standing & data.feasible)[rows]]
+    if not len(values):
+        return None
+    enough = values.max() - _WITHIN * (values.max() - np.median(values))
+    since = len(values) - 1 - int(np.argmax(values >= enough))
+    low, high = _PATIENCE
+    return since if since >= min(max(low, data.X.shape[1] // 2), high) else None
+
+
+def ranked_elsewhere(
+    acquisition: Improvement,
+    layout: Layout,
+    space: SearchSpace,
+    surrogate: Surrogate,
+    incumbent: NDArray[np.float64],
+    rng: np.random.Generator,
+) -> list[tuple[float, Config]]:
+    """Return jumps from the incumbent (d,) out of its basin with their acquisition values, best first.
+
+    Permutations stay: columns of two of them make no third.
+    """
+    movable = np.array([not isinstance(space[column.parameter], Permutation) for column in space.encoding.columns])
+    donors, _ = space.encoding.encode_many(space.sample(_JUMPS, rng))
+    order = rng.random(donors.shape).argsort(axis=1)
+    taken = movable & (order < rng.integers(1, _COLUMNS + 1, size=(_JUMPS, 1)))
+    configs = [space.encoding.decode(x) for x in np.where(taken, donors, incumbent)]
+    unique = {space.key(config): config for config in configs if space.feasible(config)}
+    configs = list(unique.values())
+    if not configs:
+        return []
+    own = space.encoding.decode(incumbent)
+    rows = torch.from_numpy(layout.arrange(*space.encoding.encode_many([own, *configs]))).to(acquisition.device)
+    with torch.no_grad():
+        near = surrogate.models[0].kernel.forward(rows[1:], rows[:1]).squeeze(-1) >= _BASIN
+        values = torch.where(near, -torch.inf, evaluate(acquisition, rows[1:])).tolist()
+    ranked = sorted(zip(values, configs), key=lambda pair: -pair[0])
+    return [pair for pair in ranked if pair[0] > -np.inf]
