@@ -47,14 +47,14 @@ def _shareable(sweep: Mapping[str, Any]) -> dict[str, Any]:
 
 def pack(study: Study) -> str:
     """The text that `restore` reads."""
-    tables = {name: _columns(rows) for name, rows in study.rows().items()}
+    rows = study.rows()
+    tables = {name: _columns(rows[name]) for name in _TABLES}
     if tables["studies"]:
         stored = [json.loads(text) for text in tables["studies"]["sweep"]]
         tables["studies"]["sweep"] = [dumps(_shareable(sweep)) for sweep in stored]
     sources = None if study.dir is None else study.dir / snapshots.FILE
     document = {
         "schema": SCHEMA,
-        "name": study.sweep.name,
         "sweep": shareable_sweep(study),
         "sources": sources.read_text(encoding="utf-8") if sources is not None and sources.is_file() else None,
         "tables": tables,
@@ -64,8 +64,17 @@ def pack(study: Study) -> str:
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """Rows by column, without the study's name, which is the same in all of them."""
-    names = [name for name in rows[0] if name not in ("study", "id")] if rows else []
-    return {name: [row[name] for row in rows] for name in names}
+    kept = [row for row in map(_without_host, rows) if row is not None]
+    names = [name for name in kept[0] if name not in ("study", "id")] if kept else []
+    return {name: [row[name] for row in kept] for name in names}
+
+
+def _without_host(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """A row that names no process and no machine: whatever ran there does not run any more where this is read."""
+    if row.get("kind") == "takeover":
+        return None
+    asked = str(row.get("worker") or "").startswith("ask:")
+    return {**row, "worker": "ask:" if asked else None} if "worker" in row else row
 
 
 def restore(text: str, directory: Path | None = None) -> Path:
@@ -81,16 +90,20 @@ def restore(text: str, directory: Path | None = None) -> Path:
     from tuner.sweep import dump_yaml, load_sweep
 
     document = _document(text)
-    sweep = load_sweep(document["sweep"])
+    sweep, tables = load_sweep(document["sweep"]), _tables(document)
     folder = HOME / sweep.name if directory is None else directory
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StoreError(f"{folder} exists already; choose another folder with --output")
     folder.mkdir(parents=True, exist_ok=True)
-    store = Store(sqlite_url(folder.absolute() / "study.db"), sweep.name)
+    file = folder.absolute() / "study.db"
+    store = Store(sqlite_url(file), sweep.name)
     try:
-        store.restore(_tables(document))
-    finally:
+        store.restore(tables)
+    except BaseException:
         store.close()
+        file.unlink(missing_ok=True)
+        raise
+    store.close()
     if document["sources"] is not None:
         write_atomically(folder / snapshots.FILE, str(document["sources"]))
     write_atomically(folder / "sweep.yaml", dump_yaml(document["sweep"]))  # last: with it, the study is whole
@@ -101,7 +114,7 @@ def _document(text: str) -> dict[str, Any]:
     try:
         document = json.loads(text)
         known = document["schema"]
-        complete = {"name", "sweep", "sources", "tables"} <= document.keys()
+        complete = {"sweep", "sources", "tables"} <= document.keys() and isinstance(document["sweep"], dict)
     except (ValueError, TypeError, LookupError, RecursionError) as error:
         raise UsageError(f"the file holds no study that can be understood: {error}") from error
     if known != SCHEMA or not complete:
@@ -110,7 +123,7 @@ def _document(text: str) -> dict[str, Any]:
 
 
 def _tables(document: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """Rows by table; of trials that ran, none runs any more."""
+    """Rows by table."""
     from tuner.schema import tables as known
 
     found: dict[str, list[dict[str, Any]]] = {}

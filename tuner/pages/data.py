@@ -138,6 +138,7 @@ def _curves(report: Report, row: dict[int, int]) -> dict[str, Any]:
         "curves": [
             {"row": row[c.trial], "steps": list(c.steps), "values": list(map(_number, c.values))}
             for c in report.curves.curves
+            if c.trial in row  # what reported for the first time while this was read is for the next report
         ],
     }
 

@@ -18,15 +18,6 @@ function startAnalysis() {
   views.push({ draw: drawProgress }, { draw: drawImportance }, { draw: drawSlice, mark: later(drawSlice) }, { draw: drawContour, mark: later(drawContour) });
 }
 
-// Not before the reader has come to rest.
-function later(work) {
-  let timer = 0;
-  return () => {
-    clearTimeout(timer);
-    timer = setTimeout(work, 250);
-  };
-}
-
 // The axis of a parameter, the first of several; another than `not`.
 function axisOf(name, not = -1) {
   const fits = (one) => one.name === name || one.name.startsWith(`${name}[`);

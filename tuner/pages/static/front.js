@@ -18,7 +18,8 @@ function startFront() {
   options("front-x", measures.map((one) => one.label), several ? 1 : measures.length - 1, changed);
   options("front-y", measures.map((one) => one.label), 0, changed);
   front.measures = measures;
-  views.push({ draw: drawFront, mark: markFront });
+  const dim = later(dimFront);
+  views.push({ draw: drawFront, mark: () => { markFront(); dim(); } });
   const stack = $("front-stack");
   stack.addEventListener("mousemove", (event) => hoverFront(event), true);
   stack.addEventListener("mouseleave", () => tipAt(-1));
@@ -30,8 +31,8 @@ function startFront() {
 function drawFront() {
   if (empty("front-plot", "progress")) return;
   const [x, y] = [front.measures[chosenOf("front-x")], front.measures[chosenOf("front-y")]];
-  Object.assign(front, { x, y });
   const members = [...D.front].sort((a, b) => x.of(a) - x.of(b) || y.of(a) - y.of(b));
+  Object.assign(front, { x, y, members, dimmed: null });
   const stairs = D.objectives.length === 2 && x.sign && y.sign && x !== y;
   const dots = (name, list, marker, more = {}) => ({ type: "scatter", mode: "markers", name, x: list.map(x.of), y: list.map(y.of), marker, hoverinfo: "skip", ...more });
   const traces = [
@@ -47,6 +48,15 @@ function drawFront() {
   draw("front-plot", traces, { xaxis: axis(x.label, { range: xr }), yaxis: axis(y.label, { range: yr }), dragmode: "select", selectdirection: "any", shapes, newselection: { line: { color: colour("accent") } } }, ["select2d"]);
   if (!front.bound) bindFront();
   markFront();
+  dimFront();
+}
+
+// Members of the front that the choices leave out fade, as the cloud does.
+function dimFront() {
+  if (!front.members) return;
+  const opacity = front.members.map((row) => (S.visible[row] ? 1 : 0.15));
+  if (String(opacity) !== front.dimmed) Plotly.restyle($("front-plot"), { "marker.opacity": [opacity] }, [0]);
+  front.dimmed = String(opacity);
 }
 
 function spanOf(measure) {

@@ -51,16 +51,17 @@ function geometry() {
   const width = Math.max($("parallel").querySelector(".scroll").clientWidth, 2 * ROOM.side + (D.scales.length - 1) * least);
   const height = $("parallel-body").clientHeight;
   const step = D.scales.length > 1 ? (width - 2 * ROOM.side) / (D.scales.length - 1) : 0;
-  return { width, height, x: (k) => ROOM.side + k * step, y: (at) => height - ROOM.bottom - at * (height - ROOM.top - ROOM.bottom) };
+  return { width, height, step, x: (k) => ROOM.side + k * step, y: (at) => height - ROOM.bottom - at * (height - ROOM.top - ROOM.bottom) };
 }
 
 function drawParallel() {
-  const { width, height, x, y } = (parallel.space = geometry());
+  const { width, height, step, x, y } = (parallel.space = geometry());
   $("parallel-body").style.width = `${width}px`;
   D.scales.forEach((scale, k) => {
     const made = scale.element;
     made.style.left = `${x(k)}px`;
-    const line = made.querySelector(".line");
+    const [name, line] = [made.querySelector(".name"), made.querySelector(".line")];
+    name.style.left = name.style.right = `${Math.max((64 - (step || 128)) / 2, -44) + 2}px`;
     line.style.top = `${y(1)}px`;
     line.style.height = `${y(0) - y(1)}px`;
     made.querySelectorAll(".tick").forEach((tick) => { tick.style.top = `${y(Number(tick.dataset.at))}px`; });

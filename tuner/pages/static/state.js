@@ -150,3 +150,12 @@ function pin(row) {
   }
   mark();
 }
+
+// Not before the reader has come to rest.
+function later(work) {
+  let timer = 0;
+  return () => {
+    clearTimeout(timer);
+    timer = setTimeout(work, 250);
+  };
+}
