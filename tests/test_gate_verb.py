@@ -43,7 +43,7 @@ metrics:
   size: {goal: minimize, formula: "8 * n"}
 parameters:
   n: {min: 10, max: 300}
-  word: {values: [plain, "<script>alert(1)</script>|::error::x"]}
+  word: {values: [plain, "<script>alert(1)</script>|::error::x##[error]y"]}
 baseline: {n: 100, word: plain}
 search: random
 budget: {trials: 3}
@@ -371,6 +371,20 @@ def test_what_is_printed_commands_nothing() -> None:
     assert not any(line.lstrip().startswith("::") for line in text.splitlines())
     assert "##[" not in text
     assert "fine :: fine" in text
+
+
+@pytest.mark.parametrize("format", ["table", "md", "json"])
+def test_a_value_commands_nothing_wherever_it_is_printed(toy: Path, format: str) -> None:
+    word = "<script>alert(1)</script>|::error::x##[error]y"
+    (toy / "candidate.json").write_text(json.dumps({"n": 100, "word": word}))
+    only = ["--candidate", "candidate.json", "-m", "rate", "--deterministic", "rate", "-q", "-f", format]
+    printed = gate(*only).stdout
+    assert "##[" not in printed
+    assert not any(line.lstrip().startswith("::") for line in printed.splitlines())
+    if format == "json":
+        assert json.loads(printed)["candidate"]["params"]["word"] == word
+    else:
+        assert "<script>" not in printed
 
 
 def test_the_summary_stays_below_a_mebibyte(tmp_path: Path) -> None:

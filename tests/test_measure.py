@@ -188,7 +188,10 @@ def test_clocks_and_throttling_are_recorded_and_held_against_the_figures() -> No
     assert {state.throttle for state in found.states} == {cool.throttle, hot.throttle}
     assert any("slowed down" in text and "HwThermalSlowdown" in text for text in found.warnings)
     assert any("from 1200 to 1980 MHz" in text for text in found.warnings)
-    assert found.metrics()["temperature_c"] == 88.0
+    reported = found.metrics()
+    assert reported["temperature_c"] == 88.0
+    assert reported["throttled"] == pytest.approx(0.5, abs=0.04)  # 15 batches, by turns
+    assert (reported["sm_mhz"], "power_w" in reported) == (1980.0, False)
 
 
 def test_reasons_are_told_by_either_name_that_nvml_has_given_them() -> None:

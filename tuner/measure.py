@@ -23,7 +23,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from statistics import NormalDist, median
+from statistics import NormalDist, fmean, median
 from typing import Any, Literal
 
 from tuner.errors import EnvironmentUnfitError, UsageError
@@ -150,7 +150,11 @@ class Measurement:
         return self.items / self.median_s
 
     def metrics(self, name: str = "latency") -> dict[str, float]:
-        """What an objective returns: milliseconds by name, the throughput and, when asked for, energy and clocks."""
+        """What an objective returns: milliseconds by name, the throughput, the energy where it was asked for.
+
+        On a GPU also sm_mhz (median), temperature_c (highest), power_w (mean) and throttled, the share of batches in
+        which something slowed it down.
+        """
         found = {
             f"{name}_ms": self.median_s * 1e3,
             f"{name}_p95_ms": self.p95_s * 1e3,
@@ -159,11 +163,14 @@ class Measurement:
             "throughput": self.throughput,
         }
         found |= {} if self.energy_j is None else {"energy_j": self.energy_j}
-        found |= {} if self.power_w is None else {"power_w": self.power_w}
         clocks = [state.sm_mhz for state in self.states if state.sm_mhz is not None]
         heat = [state.temperature_c for state in self.states if state.temperature_c is not None]
+        power = [state.power_w for state in self.states if state.power_w is not None]
         found |= {"sm_mhz": median(clocks)} if clocks else {}
-        return found | ({"temperature_c": max(heat)} if heat else {})
+        found |= {"temperature_c": max(heat)} if heat else {}
+        found |= {"power_w": fmean(power)} if power else {}
+        found |= {"throttled": throttled(self.states)} if self.states else {}
+        return found | ({} if self.power_w is None else {"power_w": self.power_w})
 
 
 def measure(
@@ -362,12 +369,16 @@ def _nothing() -> None:
     """Nothing to do while calls run."""
 
 
+def throttled(states: Sequence[GpuState]) -> float:
+    """The share of the states in which something slowed the GPU down."""
+    return sum(any(reason in SLOWING for reason in state.throttle) for state in states) / len(states)
+
+
 def _slowed(states: Sequence[GpuState]) -> Iterator[str]:
     """What the sensors hold against the figures."""
     reasons = sorted({reason for state in states for reason in state.throttle if reason in SLOWING})
     if reasons:
-        share = sum(any(reason in SLOWING for reason in state.throttle) for state in states) / len(states)
-        yield f"the GPU was slowed down in {share:.0%} of the batches: {', '.join(reasons)}"
+        yield f"the GPU was slowed down in {throttled(states):.0%} of the batches: {', '.join(reasons)}"
     clocks = [state.sm_mhz for state in states if state.sm_mhz]
     if clocks and min(clocks) < (1.0 - _CLOCKS_VARY) * max(clocks):
         yield f"the SM clock varied from {min(clocks):.0f} to {max(clocks):.0f} MHz"

@@ -67,5 +67,5 @@ def run_gate(request: Request, output: Output, say: Callable[[str], None]) -> in
 
 def _printed(report: Report, output: Output) -> str:
     if output.format == "json":
-        return to_json(report)
+        return to_json(report).replace("##[", "#\\u0023[")  # the same JSON, and no command of GitHub's runner
     return inert(to_markdown(report) if output.format == "md" else to_text(report, width=output.width))
