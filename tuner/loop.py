@@ -28,6 +28,7 @@ from tuner.preferences.answers import add
 from tuner.randomness import trial_seed
 from tuner.repeats import Finalists, averaged
 from tuner.runners.protocol import Event, Finished, Job, Reported, Runner
+from tuner.sinks.following import finish, follow
 from tuner.slots import SlotState, post, withdraw
 from tuner.study import Study
 from tuner.sweep import Sweep, check_feasible, load_sweep
@@ -83,10 +84,12 @@ def run(
             watcher.note(str(source))
         with Interrupts() as interrupts:
             runner = make_runner(study, wakeup_fd=interrupts.wakeup, note=watcher.note)
+            followers = follow(study, loaded.log_to, watcher.note)
             try:
                 Loop(study, runner, watcher, interrupts).run()
             finally:
                 runner.close()
+                finish(followers, watcher.note)
         if interrupts.level < 2:  # a second Ctrl-C means now
             recommendation.write_down(study, watcher.note)
         if interrupts.signal is None:

@@ -36,6 +36,7 @@ from tuner.sweeps.sections import (
     RunnerSection,
     SearchSection,
     Section,
+    Sinks,
     Studies,
     Text,
     Texts,
@@ -140,6 +141,7 @@ class Sweep(Section):
     parallel: Parallel = Field(default=1, description="Trials at a time; auto: the number of device slots.")
     seed: int = Field(default=0, ge=0, le=2**63 - 1, examples=[0])
     storage: Text | None = Field(default=None, description="A database URL; null: SQLite in the study folder.")
+    log_to: Sinks = Field(default=(), examples=["[tensorboard]"], description="Other tools' loggers, in local files.")
     base_dir: Path = Field(default_factory=Path.cwd, strict=False, description="Default: the sweep file's folder.")
     notes: tuple[str, ...] = ()
     source: str = "sweep"

@@ -12,7 +12,9 @@ from tuner.commands.terminal import JsonOption, StudyArgument, errors, reading, 
 
 def export(
     study: StudyArgument = None,
-    to: Annotated[str, typer.Option("--to", help="csv, parquet, json or optuna.")] = "csv",
+    to: Annotated[
+        str, typer.Option("--to", help="csv, parquet, json, optuna, t4, tensorboard, mlflow or wandb.")
+    ] = "csv",
     output: Annotated[str | None, typer.Option("--output", "-o", help="A file, or for optuna a storage URL.")] = None,
 ) -> None:
     """Write a study's trials for other tools. Example: tuner export digits --to optuna -o sqlite:///optuna.db"""
@@ -23,17 +25,23 @@ def export(
 
 
 def import_(
-    source: Annotated[Path, typer.Argument(help="A Katib, Hydra, NNI or W&B file; a CSV of trials; or a report.html.")],
+    source: Annotated[
+        str,
+        typer.Argument(help="A Katib, Hydra, NNI or W&B file; a CSV; a report.html; T4 JSON; an Optuna storage's URL."),
+    ],
     study: Annotated[str | None, typer.Option("--study", help="The study that takes a CSV's trials.")] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Where the sweep goes (default: stdout), or a report's study.")
+        Path | None, typer.Option("--output", "-o", help="Where the sweep goes (default: stdout), or the study.")
+    ] = None,
+    optuna_study: Annotated[
+        str | None, typer.Option("--optuna-study", help="Which study of an Optuna storage.")
     ] = None,
 ) -> None:
     """Translate a foreign sweep, take in trials, restore a report. Example: tuner import katib.yaml -o sweep.yaml"""
     with errors():
-        from tuner.verbs.importing import import_file
+        from tuner.verbs.importing import import_anything
 
-        say(import_file(source, study=study, output=output))
+        say(import_anything(source, study=study, optuna_study=optuna_study, output=output))
 
 
 def schema(json: JsonOption = True) -> None:

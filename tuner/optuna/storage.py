@@ -69,14 +69,36 @@ def _frozen(record: TrialRecord, study: Study, parameters: dict[str, Parameter])
         values=[record.metrics[metric.name] for metric in study.problem.objectives] if complete else None,
         params=values,
         distributions=distributions,
-        user_attrs={"tuner:trial": record.trial, **{f"metric:{k}": v for k, v in record.metrics.items()}},
+        user_attrs=_attributes(record),
+        intermediate_values=_curve(study, record.trial),
         constraints=constraints,
+        system_attrs=None if constraints is None else {"constraints": list(constraints.values())},  # for the dashboard
     )
     if record.started_at is not None:
         frozen.datetime_start = datetime.fromtimestamp(record.started_at)
     if record.finished_at is not None and state.is_finished():
         frozen.datetime_complete = datetime.fromtimestamp(record.finished_at)
     return frozen
+
+
+def _attributes(record: TrialRecord) -> dict[str, Any]:
+    """What Optuna has no place of its own for."""
+    kept: dict[str, Any] = {"tuner:trial": record.trial, "tuner:engine": record.provenance.engine}
+    if record.failure is not None:
+        kept["tuner:failure"] = f"{record.failure.kind}: {record.failure.message}"
+    if record.fidelity is not None:
+        kept["tuner:fidelity"] = record.fidelity
+    kept |= {f"metric:{name}": value for name, value in record.metrics.items()}
+    return kept | {f"measured:{name}": value for name, value in record.measures.items()}
+
+
+def _curve(study: Study, trial: int) -> dict[int, float]:
+    """What a trial reported of the first objective, or of what it reported first; Optuna keeps one number a step."""
+    reports = study.reports(trial)
+    name = study.problem.objectives[0].name
+    if not any(name in metrics for _, metrics in reports):
+        name = next((name for _, metrics in reports for name in metrics), name)
+    return {step: metrics[name] for step, metrics in reports if name in metrics and step >= 0}
 
 
 def scalars(parameter: Parameter, value: Any) -> dict[str, tuple[Any, BaseDistribution]]:

@@ -140,6 +140,7 @@ Text = Annotated[str, Field(min_length=1, max_length=1000)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(_texts), Field(max_length=1000)]
 Studies = Annotated[tuple[Text, ...], BeforeValidator(_texts), AfterValidator(_once), Field(max_length=100)]
+Sinks = Annotated[tuple[Literal["tensorboard", "mlflow", "wandb"], ...], BeforeValidator(_texts), AfterValidator(_once)]
 Configs = Annotated[tuple[dict[str, Any], ...], BeforeValidator(_as_tuple), Field(max_length=10_000)]
 Command = Annotated[tuple[str, ...], BeforeValidator(_words), AfterValidator(_program), Field(max_length=10_000)]
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuner.errors import EnvironmentUnfitError, UsageError
+from tuner.importers import t4
+from tuner.records import utc
 from tuner.reporting.tables import plain, render_trials, trial_columns, trial_row
+from tuner.sinks.following import SINKS, check_installed, log_new
 
 if TYPE_CHECKING:
+    from tuner.records import TrialRecord
     from tuner.study import Study
 
-TARGETS = ("csv", "parquet", "json", "optuna")
+TARGETS = ("csv", "parquet", "json", "optuna", "t4", *SINKS)
 
 
 def export_study(study: Study, to: str, output: str | None) -> str:
@@ -23,8 +29,11 @@ def export_study(study: Study, to: str, output: str | None) -> str:
     """
     if to not in TARGETS:
         raise UsageError(f"--to must be one of {', '.join(TARGETS)}, but got {to!r}")
-    if to in ("csv", "json"):
-        text = render_trials(list(study.records()), study, "csv" if to == "csv" else "json", thing="trials")
+    if to in SINKS:
+        return _log(study, to, output)
+    if to in ("csv", "json", "t4"):
+        records = list(study.records())
+        text = _t4(study, records) if to == "t4" else render_trials(records, study, to, thing="trials")  # type: ignore[arg-type]
         if output is None:
             return text
         Path(output).write_text(text + "\n", encoding="utf-8")
@@ -38,6 +47,37 @@ def export_study(study: Study, to: str, output: str | None) -> str:
 
         export_to_optuna(study, output)
     return f"wrote {sum(study.counts().values())} trials to {output}"
+
+
+def _log(study: Study, to: str, output: str | None) -> str:
+    """Log the trials that a sink has not been told of."""
+    if output is not None:
+        raise UsageError(f"--to {to} writes below the study's folder; leave --output out")
+    if study.dir is None:
+        raise UsageError("a study in memory has no folder to write to")
+    check_installed(to)
+    return f"logged {log_new(study, to)} more trials in {study.dir / to}"
+
+
+def _t4(study: Study, records: Sequence[TrialRecord]) -> str:
+    """The finished trials in the format of Kernel Tuner; pruned ones have no place in it."""
+    units = {metric.name: metric.unit for metric in study.problem.metrics}
+    goals = [metric.name for metric in study.problem.objectives]
+    results = [
+        t4.result(
+            config=record.config,
+            state=record.state if record.feasible or record.state != "completed" else "infeasible",
+            failure=None if record.failure is None else record.failure.kind,
+            measurements=[(name, value, units.get(name, "")) for name, value in record.metrics.items()],
+            objectives=goals,
+            timestamp=utc(record.finished_at) or "",
+            run_s=record.measures.get("wall_s", record.seconds or 0.0),
+            suggest_s=record.provenance.seconds,
+        )
+        for record in records
+        if record.state in ("completed", "failed", "infeasible")
+    ]
+    return json.dumps({"results": results, "schema_version": t4.VERSION}, indent=2)
 
 
 def _write_parquet(study: Study, file: Path) -> None:

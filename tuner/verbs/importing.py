@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import csv
+import json
 import shlex
 from pathlib import Path
 from typing import Any
 
 from tuner.errors import SpaceError, UsageError
+from tuner.importers.t4 import is_t4, read_results
 from tuner.sessions import find_study, write_atomically
 from tuner.study import Study
 from tuner.sweep import dump_yaml
 from tuner.sweeps.yaml_source import read_value
+from tuner.verbs.settling import settle
+
+
+def import_anything(place: str, *, study: str | None, optuna_study: str | None, output: Path | None) -> str:
+    """Take in a file, or a study of an Optuna storage; returns what to print.
+
+    Raises:
+        UsageError: It cannot be read, or a CSV came without a study.
+        SweepError: The foreign sweep cannot be translated.
+    """
+    if "://" in place:
+        from tuner.optuna.reading import read_study
+
+        return settle(read_study(place, optuna_study), output)
+    if optuna_study is not None:
+        raise UsageError(f"--optuna-study is for a storage, such as sqlite:///optuna.db, but got {place}")
+    return import_file(Path(place), study=study, output=output)
 
 
 def import_file(source: Path, *, study: str | None, output: Path | None) -> str:
@@ -29,6 +48,8 @@ def import_file(source: Path, *, study: str | None, output: Path | None) -> str:
         if study is None:
             raise UsageError("a CSV of trials needs a study that takes them: add --study STUDY")
         return _import_trials(source, study)
+    if source.suffix.lower() == ".json" and (results := _t4(source)) is not None:
+        return settle(read_results(results, source.stem), output)
     from tuner.importers import translate_file
 
     native, notes, dialect = translate_file(source)
@@ -37,6 +58,15 @@ def import_file(source: Path, *, study: str | None, output: Path | None) -> str:
         return text.rstrip()
     write_atomically(output, text)
     return f"wrote {output} (from {dialect}; {len(notes)} notes are at its top)"
+
+
+def _t4(source: Path) -> dict[str, Any] | None:
+    """A file's results in the format T4; None when it is something else."""
+    try:
+        document = json.loads(source.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return document if is_t4(document) else None
 
 
 def _restore(source: Path, output: Path | None) -> str:
