@@ -25,7 +25,7 @@ FLAGS = (
     "host-resolver-rules=MAP * ~NOTFOUND",
     "window-size=1360,1000",
 )
-_READY_S = 20.0
+_READY_S = 60.0
 
 
 @contextmanager

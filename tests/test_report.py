@@ -6,6 +6,9 @@ import json
 import math
 import re
 import shlex
+import shutil
+import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from tuner.cli import app
 from typer.testing import CliRunner, Result
 
 from tests.browser import chromium, console, mouse, requests, show, until
+from tuner import surroundings
 from tuner.runners.command import trial_environment
 from tuner.runners.macros import expand_command
 from tuner.runners.protocol import Job
@@ -35,7 +39,7 @@ SWEEP: dict[str, Any] = {
     "parameters": {
         "lr": {"min": 1e-6, "max": 1e-1, "log": True},
         "layers": {"min": 1, "max": 12},
-        "<b>optim</b>": {"values": ["adamw", SCRIPT, "it's %{x} $y$ ${z}"]},
+        "<b>optim</b>": {"values": ["adamw", SCRIPT, "it's %{x} $y$ ${z}\u202e é\n::error::\x1b[31m"]},
         "beta": {"min": 0.5, "max": 0.99, "when": "layers > 6"},
         "flag": {"type": "bool"},
         "keep": {"vector": 2, "min": 0.0, "max": 1.0},
@@ -163,6 +167,41 @@ def test_what_cannot_be_written_is_refused(studied: Path, tmp_path: Path, monkey
     assert "pip install tuner[report]" in tuner("report", studied, code=8).stderr
 
 
+def git(folder: Path, *words: str) -> str:
+    person = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    run = subprocess.run(["git", "-C", str(folder), *person, *words], capture_output=True, text=True, check=True)
+    return run.stdout.strip()
+
+
+def test_where_a_session_ran_is_written_down_once_until_it_changes(tmp_path: Path) -> None:
+    if shutil.which("git") is None:
+        pytest.skip("needs git")
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "train.py").write_text("1")
+    (code / "sweep.yaml").write_text(
+        "metrics: {loss: minimize}\nparameters: {x: {min: 0.0, max: 1.0}}\nsearch: random\n"
+    )
+    git(code, "init", "-q", "-b", "trunk")
+    git(code, "add", ".")
+    git(code, "commit", "-q", "-m", "first")
+    with Study.create(code / "sweep.yaml", tmp_path / "s") as study:
+        for _ in range(2):
+            surroundings.write_down(study)
+        (code / "train.py").write_text("2")
+        surroundings.write_down(study)
+    found = json.loads(tuner("report", tmp_path / "s", "--json").stdout)["reproduction"]["sessions"]
+    commit = git(code, "rev-parse", "HEAD")
+    assert [one["git"] for one in found] == [
+        {"commit": commit, "branch": "trunk", "changed_files": changed} for changed in (0, 1)
+    ]
+    assert found[0]["packages"]["numpy"] and found[0]["python"] and found[0]["cpus"] >= 1
+    text = tuner("report", tmp_path / "s", "-f", "md").stdout
+    assert f"| git | {commit} on trunk, 1 file changed |" in text
+    assert socket.gethostname() not in json.dumps(found)
+    assert surroundings.git_state(tmp_path) is None
+
+
 # --- the study in the page ---
 
 
@@ -178,6 +217,7 @@ def test_the_page_restores_the_study(
     assert {**ours, "dir": ""} == {**theirs, "dir": ""}
     with Study.open(restored, read_only=True) as a, Study.open(studied, read_only=True) as b:
         assert (a.reports(3), a.token) == (b.reports(3), b.token)
+        assert {record.worker for record in a.records()} == {None}
     assert "sesame" not in (restored / "sweep.yaml").read_text()
     assert b"sesame" not in (restored / "study.db").read_bytes()
     assert "exists already; choose another folder with --output" in tuner("import", page, code=7).stderr
@@ -255,10 +295,10 @@ def place_on_front(driver: Any, trial: int) -> tuple[float, float]:
     return tuple(driver.execute_script("return placeOf(D.trial.indexOf(arguments[0]))", trial))
 
 
-def test_nothing_is_fetched_nothing_is_violated_and_markup_stays_text(shown: Any, page: Path) -> None:
+def test_nothing_is_fetched_nothing_is_violated_and_markup_stays_text(browser: Any, page: Path) -> None:
+    requests(browser)  # what the browser's own first page asked for
+    shown = show(browser, page)
     assert console(shown) == []
-    requests(shown)  # what the browser's own first page asked for
-    show(shown, page)
     asked = requests(shown)
     assert page.absolute().as_uri() in asked
     assert [address[:80] for address in asked if not address.startswith(("data:", "blob:", page.as_uri()))] == []

@@ -15,7 +15,7 @@ MIN_TRIALS = 10
 """Below, the best tenth is a single trial, and what it has in particular says nothing."""
 
 
-_MOST = 4_000
+_MOST = 2_500
 """Of more trials the best tenth is known well enough from these."""
 
 
@@ -28,7 +28,7 @@ def importances(history: History, objectives: Sequence[int], rows: Sequence[int]
     Args:
         history: What was tried.
         objectives: Columns of `history.Y`; a mapping for each comes back.
-        rows: The completed trials to look at, at least `MIN_TRIALS`; of more than some thousands an even sample.
+        rows: The completed trials to look at, at least `MIN_TRIALS`; of many an even sample.
     """
     problem = history.problem
     evaluator = PedAnovaImportanceEvaluator()

@@ -68,7 +68,13 @@ def git_text(state: Mapping[str, Any] | None) -> str:
     if not state:
         return "not a repository"
     changed = state.get("changed_files")
-    files = "" if changed is None else f", {changed} files changed" if changed else ", nothing changed"
+    files = (
+        ""
+        if changed is None
+        else f", {changed} {'file' if changed == 1 else 'files'} changed"
+        if changed
+        else ", nothing changed"
+    )
     return f"{state.get('commit')} on {state.get('branch')}{files}"
 
 

@@ -38,10 +38,10 @@ function drawFront() {
   const traces = [
     dots(D.objectives.length > 1 ? "front" : "best", members, { color: colour("front"), size: 9, line: { color: colour("card"), width: 1 } }, stairs ? { mode: "lines+markers", line: { shape: x.sign > 0 ? "vh" : "hv", color: colour("front"), width: 1.5 } } : {}),
   ];
-  if (D.chosen !== null) traces.push(dots(D.role, [D.chosen], { color: colour("knee"), symbol: "star", size: 15, line: { color: colour("card"), width: 1 } }));
+  if (D.chosen !== null && D.objectives.length > 1) traces.push(dots(D.role, [D.chosen], { color: colour("knee"), symbol: "star", size: 15, line: { color: colour("card"), width: 1 } }));
   if (D.baseline !== null) traces.push(dots("baseline", [D.baseline], { color: colour("baseline"), symbol: "diamond", size: 12, line: { color: colour("card"), width: 1 } }));
   const cloud = { type: "scatter", mode: "markers", x: [null], y: [null], hoverinfo: "skip" }; // only its name in the legend
-  traces.push({ ...cloud, name: "dominated", marker: { color: colour("cloud"), size: 7 } });
+  traces.push({ ...cloud, name: D.objectives.length > 1 ? "dominated" : "feasible", marker: { color: colour("cloud"), size: 7 } });
   if (D.able.some((row) => !D.feasible[row])) traces.push({ ...cloud, name: "infeasible", marker: { color: colour("infeasible"), symbol: "x", size: 7 } });
   const [xr, yr] = [spanOf(x), spanOf(y)];
   const shapes = [...boundShapes(x, "x"), ...boundShapes(y, "y")];

@@ -7,7 +7,7 @@ const RAMP = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 2
 const MOST_DOTS = 1500; // of a plot drawn in SVG; more are thinned evenly
 
 // Plotly reads some HTML in every text that it draws.
-const plain = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+const plain = (text) => legible(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 const clipped = (text, most = 28) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 
 // What is better stands out: bright on dark, dark on light. `most` keeps clear of the brightest.
@@ -64,5 +64,5 @@ function tipOf(row, most = 14) {
   const lines = D.metrics.map((name, k) => [name, D.values[k][row]]).filter(([, value]) => value !== null).map(([name, value]) => `${name}: ${number(value)}`);
   const own = D.parameters.map((name, k) => [name, D.config[k][row]]).filter(([, text]) => text !== null).map(([name, text]) => `${name} = ${clipped(reading(text), 34)}`);
   const rest = own.length - most;
-  return [`trial ${D.trial[row]}, ${stateOf(row)}${D.compared[row] && !D.feasible[row] ? ", infeasible" : ""}`, ...lines, ...own.slice(0, most), ...(rest > 0 ? [`and ${rest} more`] : [])].join("\n");
+  return [`trial ${D.trial[row]}, ${stateOf(row)}${D.compared[row] && !D.feasible[row] ? ", infeasible" : ""}`, ...lines, ...own.slice(0, most), ...(rest > 0 ? [`and ${rest} more`] : [])].map((line) => legible(line.replaceAll("\n", " "))).join("\n");
 }

@@ -8,9 +8,12 @@ const views = []; // { draw(): all of it, mark(): only what the choices change }
 
 const $ = (id) => document.getElementById(id);
 
+// Without what would act on a reader: controls, marks that turn the direction of writing.
+const legible = (text) => String(text).replace(/(?!\n)[\p{C}\p{Zl}\p{Zp}]/gu, " ");
+
 function element(tag, text, ...classes) {
   const made = document.createElement(tag);
-  if (text !== undefined && text !== null) made.textContent = text;
+  if (text !== undefined && text !== null) made.textContent = legible(text);
   if (classes.length) made.className = classes.join(" ");
   return made;
 }
@@ -39,7 +42,7 @@ function readable(value) {
   if (typeof value === "number") return number(value);
   if (Array.isArray(value)) return `[${value.map(readable).join(", ")}]`;
   if (value !== null && typeof value === "object") return `{${Object.entries(value).map(([k, v]) => `${k}: ${readable(v)}`).join(", ")}}`;
-  return String(value).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, " ");
+  return legible(value).replaceAll("\n", " ");
 }
 
 const stateOf = (row) => D.state.names[D.state.of[row]];
