@@ -230,6 +230,24 @@ def test_the_baseline_can_be_measured_through_another_checkout(toy: Path) -> Non
     assert found["checks"][0]["ratio"] == pytest.approx(1.2, rel=0.02)
 
 
+def test_two_checkouts_of_a_python_objective_each_run_their_own_code(toy: Path) -> None:
+    sweep = "name: twins\nobjective: work:evaluate\nmetrics: {cost: minimize}\nparameters: {n: {min: 1, max: 9}}\n"
+    for folder, price in (("old", 10.0), ("new", 12.0)):
+        (toy / folder).mkdir()
+        (toy / folder / "sweep.yaml").write_text(sweep)
+        (toy / folder / "prices.py").write_text(f"PRICE = {price}\n")
+        (toy / folder / "work.py").write_text(
+            "import prices\n\ndef evaluate(config):\n    return prices.PRICE * config['n']\n"
+        )
+    old, new = "old/sweep.yaml", "new/sweep.yaml"
+    gate("--candidate", "n=3", "--save-baseline", "base.json", sweep=old, baseline=False)
+    once = ["--candidate", "n=3", "--deterministic", "cost"]
+    found = document(*once, "--baseline-sweep", old, sweep=new, code=4)
+    assert (found["checks"][0]["baseline"], found["checks"][0]["candidate"]) == (30.0, 36.0)
+    found = document(*once, "--baseline-sweep", new, sweep=old)
+    assert (found["checks"][0]["baseline"], found["checks"][0]["candidate"]) == (36.0, 30.0)
+
+
 def test_a_study_is_gated_by_its_best_trial_and_its_front(toy: Path) -> None:
     for name, seed in (("before", 0), ("after", 1)):
         run = CliRunner().invoke(app, ["run", "sweep.yaml", "-S", f"name={name}", "-S", f"seed={seed}", "-q"])

@@ -49,8 +49,8 @@ def load_objective(ref: ObjectiveRef) -> Any:
     if ":" not in ref.name:
         return _checked(_built_in(ref.name)(**ref.options), ref.name)
     module_name, _, attribute = ref.name.partition(":")
-    if ref.folder is not None and str(ref.folder) not in sys.path:
-        sys.path.insert(0, str(ref.folder))
+    if ref.folder is not None:
+        _look_first(ref.folder, module_name.partition(".")[0])
     try:
         module = importlib.import_module(module_name)
     except TunerError:
@@ -65,6 +65,19 @@ def load_objective(ref: ObjectiveRef) -> Any:
     if inspect.isclass(found):
         return _checked(found(**ref.options), ref.name)
     return _checked(functools.partial(found, **ref.options) if ref.options else found, ref.name)
+
+
+def _look_first(folder: Path, name: str) -> None:
+    """Put a folder first on the import path, and forget a module of this name from elsewhere if the folder has its own.
+
+    Two checkouts of one project hold modules of the same names.
+    """
+    sys.path[:] = [str(folder), *(entry for entry in sys.path if entry != str(folder))]
+    file = getattr(sys.modules.get(name), "__file__", None)
+    own = [path.resolve() for path in (folder / f"{name}.py", folder / name / "__init__.py") if path.is_file()]
+    if file is not None and own and Path(file).resolve() not in own:
+        for loaded in [entry for entry in sys.modules if entry == name or entry.startswith(f"{name}.")]:
+            del sys.modules[loaded]
 
 
 def _built_in(name: str) -> Any:
