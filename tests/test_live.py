@@ -216,6 +216,21 @@ def test_lines_fit_whatever_the_size() -> None:
             assert all(line.cell_len < max(width, 2) for line in lines)
 
 
+def test_one_goal_has_its_best_trial_and_no_front() -> None:
+    with told(None, 30, metrics={"size": "minimize"}) as study:
+        tally = Tally()
+        tally.update(study)
+        shown = live_view(study, tally, slots=[SlotState("cpu0")], usage={}, reports={}, now=0.0)
+        best = study.best()
+    assert best is not None
+    lines = [line.plain for line in lines_of(shown, "", width=120, height=60)]
+    line = next(line for line in lines if line.startswith("best size ↓  "))
+    assert f"  {best.metrics['size']:.5g} (baseline 50, -" in line
+    assert line.endswith(f"  trial {best.trial}")
+    assert any(line.split() == "cpu0 idle waits for the next suggestion".split() for line in lines)
+    assert not any(line.startswith(" front") for line in lines)
+
+
 def test_a_row_tells_what_a_slot_does() -> None:
     lines = [line.plain for line in lines_of(view(), "", width=120, height=60)]
     row = next(line for line in lines if line.startswith(" gpu0"))

@@ -40,7 +40,7 @@ class UsageMeter:
     """Reads slots again and again; it remembers the processor time of the last reading."""
 
     def __init__(self) -> None:
-        self._seconds: dict[tuple[int | None, int], tuple[float, float]] = {}
+        self._seconds: dict[int, tuple[float, float]] = {}  # by leader: when it was read, and what
         self._nvml: Any = None
         self._nvml_tried = False
 
@@ -55,11 +55,10 @@ class UsageMeter:
             if not family:
                 continue
             now, spent = time.monotonic(), sum(seconds for _, seconds in family)
-            key = slot.trial, slot.pid
-            self._seconds[key] = now, spent
+            self._seconds[slot.pid] = now, spent
             share = None
-            if key in before and now > before[key][0]:
-                share = max(spent - before[key][1], 0.0) / (now - before[key][0])
+            if slot.pid in before and now > before[slot.pid][0]:
+                share = max(spent - before[slot.pid][1], 0.0) / (now - before[slot.pid][0])
             gpu_memory, gpu_share = self._gpus(slot.gpus)
             found[slot.slot] = Usage(sum(size for size, _ in family), share, gpu_memory, gpu_share)
         return found

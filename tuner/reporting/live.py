@@ -102,10 +102,11 @@ def _progress(view: LiveView, width: int) -> list[Text]:
     if not view.curve:
         return []
     several = len(view.standings) > 1
-    texts = [_standing(one) for one in view.standings]
+    texts = [_standing(one, named=several) for one in view.standings]
     if not several:
         bar = sparkline(sampled(view.curve, view.n, max(min(_SPARK_WIDTH, width // 3), 4)))
-        return [Text(f"best {view.curve_label}  ").append(bar, style="cyan").append("  ").append(texts[0])]
+        line = Text(f"best {legible(view.curve_label)}  ").append(bar, style="cyan").append("  ").append(texts[0])
+        return [line.append(f"  trial {view.front[0][0]}")]
     bar = sparkline(sampled(view.curve, view.n, max(min(_SPARK_WIDTH, width // 2), 4)))
     value = f" {cell(view.curve[-1][1])}, front of {view.front_size}"
     first = Text(f"{view.curve_label}  ").append(bar, style="cyan").append(value)
@@ -115,11 +116,13 @@ def _progress(view: LiveView, width: int) -> list[Text]:
     return [first, line]
 
 
-def _standing(one: Standing) -> Text:
-    text = Text(f"{legible(one.label)} ").append(cell(one.best), style="bold")
+def _standing(one: Standing, *, named: bool) -> Text:
+    text = Text(f"{legible(one.label)} " if named else "").append(cell(one.best), style="bold")
     if one.baseline is None:
         return text
-    against = f"{cell(one.baseline)}"
+    if one.best == one.baseline:
+        return text.append(" (the baseline's)", style="yellow")
+    against = cell(one.baseline)
     if one.baseline:
         against += f", {(one.best - one.baseline) / abs(one.baseline):+.1%}"
     return text.append(f" (baseline {against})", style="green" if one.better else "yellow")
@@ -147,7 +150,7 @@ def _cells(row: SlotRow, *, gpus: bool) -> tuple[str, ...]:
     usage, slot = row.usage, legible(row.slot) or "-"
     extra = [_gpu(usage)] if gpus else []
     if row.trial is None:
-        return (slot, "idle", "", "", *extra, "", "")
+        return (slot, "idle", "", "", *extra, "", "waits for the next suggestion")
     memory = size(usage.memory_bytes) if usage is not None else ""
     cpu = f"{usage.cpu_share:.0%}" if usage is not None and usage.cpu_share is not None else ""
     elapsed = clock(row.elapsed_s) + (f" / {clock(row.limit_s)}" if row.limit_s is not None else "")
@@ -167,7 +170,7 @@ def _gpu(usage: Usage | None) -> str:
 
 def _front(view: LiveView, room: int) -> list[Text]:
     """The front, one line a member, with its title; nothing where not even one member has room."""
-    if not view.front or room < 2:
+    if len(view.objectives) < 2 or not view.front or room < 2:
         return []
     shown = view.front[: room - 1] if view.front_size <= room - 1 else view.front[: room - 2]
     rows = [("front", *map(legible, view.objectives))]

@@ -71,6 +71,7 @@ class LiveView:
         name: The study's.
         state: "running", or why it ended.
         finished: Trials, of `goal` when the budget counts them.
+        running: In a slot; where none is known, those that are leased.
         elapsed_s: Wall-clock time of all sessions.
         left_s: About how much more; None when nothing tells.
         curve_label: What `curve` is of: the best objective, or the hypervolume.
@@ -87,7 +88,6 @@ class LiveView:
     goal: int | None
     failed: int
     running: int
-    waiting: int
     elapsed_s: float
     left_s: float | None
     curve_label: str
@@ -226,15 +226,14 @@ def live_view(
         finished=spent.finished,
         goal=None if budget is None else budget.trials,
         failed=spent.failed,
-        running=len(spent.running),
-        waiting=max(len(ledger.pending) - len(spent.running), 0),
+        running=sum(slot.trial is not None for slot in slots) if slots else len(spent.running),
         elapsed_s=elapsed,
         left_s=_left(study, elapsed) if state == "running" else None,
         curve_label="hypervolume ↑" if several else metric_label(objectives[0]) if objectives else "",
         curve=tally.curve,
         n=tally.n,
         standings=_standings(study, tally),
-        front=tuple((trial, tuple((y * signs).tolist())) for trial, y in members[:_FRONT]) if several else (),
+        front=tuple((trial, tuple((y * signs).tolist())) for trial, y in members[:_FRONT]),
         front_size=len(members),
         objectives=tuple(metric.name for metric in objectives),
         slots=_rows(slots, usage, reports, now),
