@@ -227,7 +227,7 @@ def test_one_goal_has_its_best_trial_and_no_front() -> None:
     line = next(line for line in lines if line.startswith("best size ↓  "))
     assert f"  {best.metrics['size']:.5g} (baseline 50, -" in line
     assert line.endswith(f"  trial {best.trial}")
-    assert any(line.split() == "cpu0 idle waits for the next suggestion".split() for line in lines)
+    assert any(line.split() == ["cpu0", "idle", "waits", "for", "the", "next", "suggestion"] for line in lines)
     assert not any(line.startswith(" front") for line in lines)
 
 
