@@ -436,6 +436,10 @@ def test_on_paper_it_is_light_and_the_table_is_whole(shown: Any) -> None:
     assert max(widths) <= 700
     shown.execute_script("window.dispatchEvent(new Event('afterprint'))")
     assert shown.execute_script("return document.documentElement.dataset.theme") == "dark"
+    fitting = "document.querySelector('#front-plot .main-svg').clientWidth === $('front-plot').clientWidth"
+    shown.set_window_size(1100, 1000)
+    until(shown, f"return window.innerWidth < 1200 && {fitting}")
+    shown.set_window_size(1360, 1000)
     printed = shown.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True, "printBackground": True})
     assert printed["data"].startswith("JVBER")  # %PDF
     assert console(shown) == []

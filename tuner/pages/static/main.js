@@ -1,9 +1,21 @@
 "use strict";
 // Unpack, start the views, draw them one after the other; theme, print.
 
+let drawing = 0;
+
+// All the views one after the other; the page answers between two of them. A later call ends an earlier one.
+async function drawAll() {
+  const own = ++drawing;
+  for (const view of views) {
+    if (own !== drawing) return;
+    view.draw();
+    await new Promise((resume) => setTimeout(resume));
+  }
+}
+
 function setTheme(name) {
   document.documentElement.dataset.theme = name;
-  views.forEach((view) => view.draw());
+  return drawAll();
 }
 
 function preferredTheme() {
@@ -34,9 +46,15 @@ function afterPrint() {
   redrawAt(theme);
 }
 
+// At once: a page that is printed does not wait.
 function redrawAt(theme) {
-  setTheme(theme);
-  document.querySelectorAll(".js-plotly-plot").forEach((plot) => Plotly.relayout(plot, { width: plot.clientWidth, height: plot.clientHeight }));
+  document.documentElement.dataset.theme = theme;
+  drawing++;
+  views.forEach((view) => view.draw());
+  document.querySelectorAll(".js-plotly-plot").forEach((plot) => {
+    if (!table.printing) { delete plot.layout.width; delete plot.layout.height; }
+    Plotly.relayout(plot, table.printing ? { width: plot.clientWidth, height: plot.clientHeight } : { autosize: true });
+  });
   markFront();
   drawParallel();
 }
@@ -59,10 +77,7 @@ async function start() {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => setTheme(preferredTheme()));
   window.addEventListener("beforeprint", beforePrint);
   window.addEventListener("afterprint", afterPrint);
-  for (const view of views) {
-    view.draw();
-    await new Promise((resume) => setTimeout(resume)); // the page answers between two plots
-  }
+  await drawAll();
   document.documentElement.dataset.ready = "yes";
 }
 
