@@ -162,3 +162,76 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path, monkeypatch: pytest.
     assert "has no completed trial yet" in compare(first, empty, code=2).stderr
     assert "there is no study 'nowhere'" in compare(first, "nowhere", code=7).stderr
     assert "-f must be one of table, json, md" in compare(first, first, "-f", "csv", code=2).stderr
+
+
+def test_which_regions_each_wins(tmp_path: Path) -> None:
+    first = make(tmp_path / "first", TWO, ab((1, 8), (4, 4), (6, 3)))
+    second = make(tmp_path / "second", TWO, ab((2, 6), (4, 5), (8, 1)))
+    found = document(first, second)
+    told = [(r["winner"], r["best"], r["worst"], r["advantage"]) for r in found["regions"]]
+    # a <= 1: only first gets there; from 2 on second has 6 against 8, from 4 on first 4 against 5 and 3 against 5
+    assert told == [
+        ("first", 1.0, 2.0, None),
+        ("second", 2.0, 4.0, 2.0),
+        ("first", 4.0, 8.0, pytest.approx((1 * 2 + 2 * 2) / 4)),
+        ("second", 8.0, 8.0, 2.0),
+    ]
+    assert [side["points"][0] for side in found["sides"]] == [[1.0, 8.0], [2.0, 6.0]]
+    assert "nobody else gets there" in compare(first, second).stdout
+    assert "### which regions each wins" in compare(first, second, "-f", "md").stdout
+
+
+def test_ties_inside_a_region_are_part_of_it(tmp_path: Path) -> None:
+    first = make(tmp_path / "first", TWO, ab((1, 8), (2, 6), (4, 2)))
+    second = make(tmp_path / "second", TWO, ab((1, 9), (2, 6), (4, 3)))
+    (region,) = document(first, second)["regions"]
+    assert (region["winner"], region["best"], region["worst"]) == ("first", 1.0, 4.0)
+    (same,) = document(first, make(tmp_path / "copy", TWO, ab((1, 8), (2, 6), (4, 2))))["regions"]
+    assert (same["winner"], same["advantage"]) == (None, None)
+    assert document(*(make(tmp_path / n, ONE, losses(1, 2)) for n in "xy"))["regions"] == []
+
+
+def test_ways_to_weigh_three_metrics(tmp_path: Path) -> None:
+    three = {name: {"goal": "minimize"} for name in "uvw"}
+    good_at_u = make(tmp_path / "first", three, [{"u": 0.0, "v": 1.0, "w": 1.0}, {"u": 0.1, "v": 0.9, "w": 0.9}])
+    middling = make(tmp_path / "second", three, [{"u": 0.4, "v": 0.4, "w": 0.4}])
+    shares = document(good_at_u, middling)["weightings"]
+    assert shares.keys() == set("uvw")
+    for metric in "uvw":
+        assert sum(shares[metric].values()) == pytest.approx(1.0)
+    assert shares["u"]["first"] > 0.2
+    assert shares["v"]["second"] > 0.8  # all but those in which u weighs as much
+    assert "what weighs most" in compare(good_at_u, middling).stdout
+
+
+def test_pictures_of_fronts_over_one_another(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    names = [make(tmp_path / n, TWO, ab((1, 8), (4, 4 + k))) for k, n in enumerate(("<b>$one$", "two"))]
+    for suffix in ("png", "svg"):
+        compare(*names, "-o", str(tmp_path / f"fronts.{suffix}"))
+    assert (tmp_path / "fronts.png").read_bytes().startswith(b"\x89PNG")
+    drawn = (tmp_path / "fronts.svg").read_text()
+    assert "&lt;b&gt;$one$" in drawn
+    assert "hollow: another study has better" in drawn
+    compare(*(make(tmp_path / n, ONE, losses(1, 2)) for n in "xy"), "-o", str(tmp_path / "one.svg"))
+    assert "best loss so far" in (tmp_path / "one.svg").read_text()
+    assert "must end in .png or .svg" in compare(*names, "-o", str(tmp_path / "fronts.gif"), code=2).stderr
+
+
+def test_fronts_over_one_another_in_a_terminal(tmp_path: Path) -> None:
+    plots = pytest.importorskip("tuner.reporting.front_plot")
+    if not plots.available():
+        pytest.skip("plotext 6 is not installed")
+    from tuner.views.comparison import comparison
+
+    folders = [make(tmp_path / n, TWO, ab((1, 8), (4, 4 - k))) for k, n in enumerate(("one", "two"))]
+    studies = [Study.open(folder, read_only=True) for folder in folders]
+    text = plots.fronts_plot(comparison(studies, ["one", "two"]), width=60, height=16, color=False)
+    for study in studies:
+        study.close()
+    assert "\x1b" not in text
+    lines = text.splitlines()
+    assert lines[0].split() == ["b", "↓", "against", "a", "↓"]
+    assert lines[-1].split() == ["●", "one", "▲", "two"]
+    assert text.count("▲") == 3  # two points and the legend
+    assert max(map(len, lines)) <= 60

@@ -14,6 +14,7 @@ from tuner.commands.terminal import (
     KeyOption,
     StudyArgument,
     chosen_format,
+    drawn_fronts,
     errors,
     reading,
     say,
@@ -103,12 +104,16 @@ def compare(
     ],
     format: Annotated[str, typer.Option("--format", "-f", help="table, json or md.")] = "table",
     json: JsonOption = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A .png or .svg file of the fronts over one another.")
+    ] = None,
 ) -> None:
-    """Set studies over one another: fronts, bests, cost. Example: tuner compare before after"""
+    """Set studies over one another: fronts, regions, cost. Example: tuner compare before after -o fronts.png"""
     with errors():
         from tuner.verbs.comparing import compare_studies
 
-        say(compare_studies(studies, "json" if json else format, width=terminal_width()))
+        chosen = "json" if json else format
+        say(compare_studies(studies, chosen, output=output, width=terminal_width(), draw=drawn_fronts))
 
 
 def list_(

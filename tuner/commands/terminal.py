@@ -16,6 +16,7 @@ from tuner.errors import TunerError, UsageError
 
 if TYPE_CHECKING:
     from tuner.study import Study
+    from tuner.views.comparison import Comparison
 
 StudyArgument = Annotated[
     str | None, typer.Argument(help="Folder or name of a study; the latest without one.", autocompletion=study_names)
@@ -118,8 +119,6 @@ def terminal_width() -> int | None:
 
 def draw_front(study: Study) -> None:
     """Draw the front of a study with several goals above its table; without plotext, say how to get it."""
-    import shutil
-
     from tuner.reporting import front_plot
 
     if len(study.problem.objectives) < 2:
@@ -129,12 +128,29 @@ def draw_front(study: Study) -> None:
         return
     from tuner.views.front import front_view
 
+    if text := front_plot.front_plot(front_view(study), **_room()):
+        say(text)
+
+
+def drawn_fronts(found: Comparison) -> str:
+    """The fronts of studies over one another, where a terminal reads them; "" elsewhere."""
+    from tuner.reporting import front_plot
+
+    if not sys.stdout.isatty() or found.corner is None:
+        return ""
+    if not front_plot.available():
+        print(front_plot.HINT, file=sys.stderr)
+        return ""
+    return front_plot.fronts_plot(found, **_room())
+
+
+def _room() -> dict[str, Any]:
+    """How much of the terminal a plot may take, and whether in colours."""
+    import shutil
+
     columns, rows = shutil.get_terminal_size()
     color = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    if text := front_plot.front_plot(
-        front_view(study), width=min(columns - 1, 100), height=min(rows // 2, 22), color=color
-    ):
-        say(text)
+    return {"width": min(columns - 1, 100), "height": min(rows // 2, 22), "color": color}
 
 
 def prompted(question: str, default: str) -> str:

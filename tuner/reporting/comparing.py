@@ -38,6 +38,7 @@ def _tables(found: Comparison) -> Iterator[Table]:
             {"study": side.study, **{name: _share(side.attains.get(name)) for name in names}} for side in found.sides
         ]
         yield "share of each front that a study attains", ["study", *names], rows
+    yield from _regions(found)
     yield _bests(found)
     yield (
         f"{found.score} after as many trials",
@@ -49,6 +50,33 @@ def _tables(found: Comparison) -> Iterator[Table]:
     )
     if len(found.compared) == 2:
         yield _configurations(found)
+
+
+def _regions(found: Comparison) -> Iterator[Table]:
+    """Who wins where; nothing with one objective."""
+    if found.regions:
+        first = found.regions[0]
+        sign = ">=" if found.metrics[first.metric] == "maximize" else "<="
+        columns = [f"for {first.metric} {sign}", "down to" if sign == ">=" else "up to", f"best {first.other}", "by"]
+        rows = [
+            {
+                columns[0]: region.best,
+                columns[1]: region.worst,
+                columns[2]: region.winner or "the same",
+                columns[3]: "nobody else gets there"
+                if region.winner and region.advantage is None
+                else region.advantage,
+            }
+            for region in found.regions
+        ]
+        yield "which regions each wins", columns, rows
+    if found.weightings:
+        names = [side.study for side in found.sides]
+        rows = [
+            {"what weighs most": metric, **{name: _share(shares[name]) for name in names}}
+            for metric, shares in found.weightings.items()
+        ]
+        yield "share of the ways to weigh the metrics that each wins", ["what weighs most", *names], rows
 
 
 def _overview(found: Comparison) -> Table:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tuner.reporting.tables import legible
 
 if TYPE_CHECKING:
+    from tuner.views.comparison import Comparison
     from tuner.views.front import Dot, FrontView
 
 HINT = "hint: pip install 'tuner[terminal]' draws the front here; --no-plot says that you do without"
@@ -47,21 +48,58 @@ def front_plot(view: FrontView, *, width: int, height: int, color: bool = True) 
     """
     if width < _SMALLEST[0] or height < _SMALLEST[1]:
         return ""
+    series = []
+    shown = _dots(view)
+    for name, dots in shown.items():
+        thin = dots if name == "front" else _thinned(dots, width, height)
+        series.append(([d.x for d in thin], [d.y for d in thin], *_MARKS[name]))
+    title = f" {legible(view.y_label)}  against  {legible(view.x_label)}"
+    return _drawn(series, [(name, *_MARKS[name]) for name in shown], title, (width, height), color=color)
+
+
+_STUDIES = (("●", "blue"), ("▲", "red"), ("■", "green"), ("◆", "orange"), ("▼", "cyan"), ("×", "gray"))
+"""How the fronts of several studies are told apart."""
+
+
+def fronts_plot(found: Comparison, *, width: int, height: int, color: bool = True) -> str:
+    """The fronts of several studies over one another; "" with one objective, or where there is no room for it.
+
+    Args:
+        found: What to draw; of more than two objectives the first two.
+        width: Columns.
+        height: Rows, the legend included.
+        color: Whether escape sequences may colour it.
+    """
+    if found.corner is None or width < _SMALLEST[0] or height < _SMALLEST[1]:
+        return ""
+    sides = [(side, *_STUDIES[i % len(_STUDIES)]) for i, side in enumerate(found.sides) if side.points]
+    series = [([p[0] for p in side.points], [p[1] for p in side.points], mark, tint) for side, mark, tint in sides]
+    arrows = {"maximize": "↑", "minimize": "↓"}
+    x, y = (f"{legible(name)} {arrows[goal]}" for name, goal in list(found.metrics.items())[:2])
+    entries = [(legible(side.study), mark, tint) for side, mark, tint in sides]
+    return _drawn(series, entries, f" {y}  against  {x}", (width, height), color=color)
+
+
+def _drawn(
+    series: Sequence[tuple[Sequence[float], Sequence[float], str, str]],
+    entries: Sequence[tuple[str, str, str]],
+    title: str,
+    size: tuple[int, int],
+    *,
+    color: bool,
+) -> str:
+    """Points (x, y, mark, tint), the later over the earlier, under a title and over a legend (name, mark, tint)."""
     import plotext
 
     figure = plotext.figure
     figure.clear()
     figure.theme("simple")
-    figure.plot_size(width, height - 2)
-    shown = _dots(view)
-    for name, dots in shown.items():
-        thin = dots if name == "front" else _thinned(dots, width, height)
-        mark, tint = _MARKS[name]
-        figure.draw(figure.signal([d.x for d in thin], [d.y for d in thin], marker=plotext.colorize(mark, tint)))
+    figure.plot_size(size[0], size[1] - 2)
+    for x, y, mark, tint in series:
+        figure.draw(figure.signal(list(x), list(y), marker=plotext.colorize(mark, tint)))
     body = str(figure.build())
     figure.clear()
-    legend = "   ".join(f"{plotext.colorize(_MARKS[name][0], _MARKS[name][1])} {name}" for name in shown)
-    title = f" {legible(view.y_label)}  against  {legible(view.x_label)}"
+    legend = "   ".join(f"{plotext.colorize(mark, tint)} {name}" for name, mark, tint in entries)
     text = "\n".join([title, body.rstrip("\n"), f" {legend}"])
     return text if color else str(plotext.uncolorize(text))
 

@@ -13,7 +13,7 @@ A difference of scores has an interval where something says how much they vary:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -23,6 +23,7 @@ from tuner.errors import UsageError
 from tuner.repeats import REPEATS
 from tuner.views.outcomes import Bools, Floats, Ints, outcomes
 from tuner.views.progress import running_best, running_hypervolume
+from tuner.views.regions import Region, regions, weightings
 from tuner.views.sameness import groups, labels
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Side:
         seconds: Wall-clock time of the sweep.
         busy_s: Sum over its trials.
         front: Numbers of the trials on its own front.
+        points: Their values of the shared objectives, in their own units.
         surviving: Those of them that no other study's front dominates.
         score: Hypervolume, or best value; None without a feasible trial.
         best: By metric; None without a feasible trial.
@@ -67,6 +69,7 @@ class Side:
     seconds: float
     busy_s: float
     front: tuple[int, ...]
+    points: tuple[tuple[float, ...], ...]
     surviving: tuple[int, ...]
     score: float | None
     best: Mapping[str, Best | None]
@@ -100,6 +103,8 @@ class Comparison:
         counts: Numbers of trials at which `Side.so_far` stands.
         differences: Of every other study against the first, or of groups of studies of the same sweep.
         compared: The two studies with the best scores; fewer when fewer have a feasible trial.
+        regions: With two objectives, who wins where.
+        weightings: With more, metric -> study -> its share of the ways to weigh the metrics in which that weighs most.
     """
 
     metrics: Mapping[str, str]
@@ -109,6 +114,8 @@ class Comparison:
     sides: tuple[Side, ...]
     differences: tuple[Difference, ...]
     compared: tuple[str, ...]
+    regions: tuple[Region, ...] = ()
+    weightings: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def score(self) -> str:
@@ -145,6 +152,7 @@ def comparison(studies: Sequence[Study], names: Sequence[str]) -> Comparison:
     counts = _counts(min(study.history.n for study in studies))
     sides = tuple(_side(part, parts, metrics, corner, counts) for part in parts)
     sign = metrics[0].sign if corner is None else 1.0
+    fronts = {part.label: part.Y[part.front] for part in parts}
     able = sorted((s for s in sides if s.score is not None), key=lambda s: -sign * (s.score or 0.0))
     return Comparison(
         metrics={metric.name: str(metric.goal) for metric in metrics},
@@ -154,6 +162,8 @@ def comparison(studies: Sequence[Study], names: Sequence[str]) -> Comparison:
         sides=sides,
         differences=_differences(parts, sides, metrics, corner),
         compared=tuple(side.study for side in able[:2]),
+        regions=regions(fronts, metrics) if any(map(len, fronts.values())) else (),
+        weightings=weightings(fronts, metrics),
     )
 
 
@@ -218,6 +228,7 @@ def _side(
         seconds=spent.seconds,
         busy_s=float(np.nansum(study.history.seconds)),
         front=front,
+        points=tuple(tuple(float(m.sign * v) for m, v in zip(metrics, y, strict=True)) for y in members),
         surviving=tuple(number for number, kept in zip(front, alive, strict=True) if kept),
         score=_score(members, metrics, corner) if front else None,
         best=best,
