@@ -71,8 +71,10 @@ def test_a_reader_changes_nothing(tmp_path: Path) -> None:
             reading.enqueue({"x": 0.1})
 
 
-def test_refresh_takes_in_what_another_process_wrote(tmp_path: Path) -> None:
-    with tuner.Study.create(SWEEP, tmp_path / "s") as study:
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_refresh_takes_in_what_another_process_wrote(tmp_path: Path, elsewhere: bool) -> None:
+    storage = {"storage": f"sqlite:///{tmp_path / 'shared.db'}"} if elsewhere else {}  # then through SQLAlchemy
+    with tuner.Study.create({**SWEEP, **storage}, tmp_path / "s") as study:
         fill(study, 6)
         with tuner.Study.open(tmp_path / "s", read_only=True) as reading:
             assert reading.ledger.spent.finished == 6
