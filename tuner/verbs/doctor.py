@@ -23,7 +23,7 @@ _REQUIRED = (
     "ruamel.yaml",
     "scikit-learn",
 )
-_OPTIONAL = {"pyarrow": "parquet", "wandb": "wandb", "nvidia-ml-py": "gpu", "psycopg": "postgresql"}
+_OPTIONAL = {"pyarrow": "parquet", "wandb": "wandb", "nvidia-ml-py": "gpu", "psycopg": "postgresql", "plotly": "report"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,7 @@ function note(text) {
 function tableRow(row) {
   const made = document.createElement("tr");
   made.dataset.row = row;
-  made.tabIndex = 0;
+  made.tabIndex = -1; // one stop for the Tab key: from the table, the arrow keys go to its rows
   made.className = `${D.members.has(row) ? "front" : ""} ${S.pinned.includes(row) ? "pinned" : ""}`.trim();
   for (const column of table.columns) {
     const text = column.text(row);
@@ -110,7 +110,12 @@ function rowOf(target) {
 
 function keyTable(event) {
   const row = rowOf(event.target);
-  if (row < 0) return;
+  if (row < 0) {
+    if (event.key !== "ArrowDown" || event.target !== $("rows")) return;
+    event.preventDefault();
+    $("rows").querySelector("tr[data-row]")?.focus({ preventScroll: true });
+    return;
+  }
   const next = { ArrowDown: 1, ArrowUp: -1 }[event.key];
   if (event.key === "Enter" || event.key === " ") pin(row);
   else if (next) {
