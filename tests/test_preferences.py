@@ -6,6 +6,8 @@ import dataclasses
 import importlib
 import json
 import math
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from typer.testing import CliRunner, Result
 
 import tuner
 from tests.strategy_problems import SMALL
+from tests.surroundings import environment
 from tuner import inbox
 from tuner.errors import UsageError
 from tuner.preferences import answers, skew
@@ -253,3 +256,24 @@ def test_mistakes_are_told(tmp_path: Path) -> None:
         study = make(None, circle(3), search={"method": "preference", **options})
         with pytest.raises(UsageError, match="do not fit"):
             study.check_strategy()
+
+
+def test_auto_listens_once_there_are_answers() -> None:
+    study = make(None, circle(12), search="auto")
+    silent = study.ask().provenance.reason
+    answers.add(study, Answer(0, 1))
+    assert "auto chose gp" in silent
+    assert "auto chose preference: answers say what is wanted" in study.ask().provenance.reason
+
+
+def test_looking_needs_no_torch(tmp_path: Path) -> None:
+    make(tmp_path, circle(5)).close()
+    invoke("prefer", str(tmp_path), "--answer", "1>0")
+    code = (
+        "import sys; from typer.testing import CliRunner; from tuner.cli import app; "
+        f"r = CliRunner().invoke(app, ['best', {str(tmp_path)!r}]); "
+        "print(r.stdout, *sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment())
+    assert "preferred: trial" in run.stdout
+    assert not {"torch", "pandas", "optuna", "botorch"} & set(run.stdout.split())

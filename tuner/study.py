@@ -464,7 +464,7 @@ class Study:
         return self._store.counts()
 
     def best(self) -> TrialRecord | None:
-        """The best feasible trial; with several objectives the knee of the front. None when there is none."""
+        """The best feasible trial; with several objectives the preferred one, or the knee. None when there is none."""
         number = ranking.best(self.history)
         return None if number is None else self.read(number)
 

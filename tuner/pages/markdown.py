@@ -68,7 +68,7 @@ def _front(report: Report, study: Study) -> str:
     columns = [name for name in columns if any(row.get(name) is not None for row in rows)]
     rest = len(verdict.front) - _ROWS
     more = f"\n\nand {rest} more: `tuner pareto`" if rest > 0 else ""
-    title = "Front" if verdict.role == "knee" else "Best"
+    title = "Best" if verdict.role == "best" else "Front"
     return f"## {title}\n\n{render(columns, rows, 'md')}{more}"
 
 

@@ -12,13 +12,16 @@ if TYPE_CHECKING:
     from tuner.views.verdict import Standing
 
 
+_ROLES = {"best": "the best", "knee": "the knee of the front", "preferred": "the member of the front that is preferred"}
+
+
 def headline(report: Report) -> str:
     """The verdict in one sentence."""
     verdict = report.verdict
     finished = sum(n for state, n in verdict.counts.items() if state not in ("waiting", "running"))
     if verdict.chosen is None:
         return f"No feasible trial in {finished}."
-    what = "the knee of the front" if verdict.role == "knee" else "the best"
+    what = _ROLES[verdict.role]
     values = " and ".join(
         f"{one.metric} {amount(one.value, one.unit)}{f' ({change_text(one)})' if one.baseline is not None else ''}"
         for one in verdict.standings

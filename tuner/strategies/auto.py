@@ -7,6 +7,7 @@ In this order:
               of less fidelity counts less
     cmaes     one objective, only numbers, no conditions or constraints, and at least 50 trials a column (500 in all)
     nsga2/3   several objectives and at least 2,000 trials (nsga3 from four objectives)
+    preference as gp, once there are answers of `tuner prefer`
     gp        up to 40 columns, and up to 1,000 trials
     turbo     more columns or trials
     tpe       when a suggestion of these would cost more than it may
@@ -96,7 +97,9 @@ class Auto:
     def suggest(self, history: History, n: int, rng: np.random.Generator) -> list[Proposal]:
         """Return the proposals of the strategy that suits this problem and history best."""
         name, why = self._fixed or self._by_history(history)
-        if name in ("gp", "turbo"):
+        if name == "gp" and history.answers and len(self._problem.objectives) > 1:
+            name, why = "preference", "answers say what is wanted"
+        if name in ("gp", "preference", "turbo"):
             settled = stalled(history)
             if settled > max(_PATIENCE, _PATIENCE_A_COLUMN * len(self._columns)) and settled % _ELSEWHERE == 0:
                 name, why = "sobol", f"nothing better in {settled} trials, a look elsewhere"

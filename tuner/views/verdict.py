@@ -38,8 +38,8 @@ class Verdict:
     Attributes:
         state: "running" while a process writes to it, "done" when its budget is spent, else "paused".
         reason: Why no further trial may start; empty when the study may go on.
-        chosen: The best trial, with several objectives the knee of the front.
-        role: Which of the two.
+        chosen: The best trial, with several objectives the preferred one or the knee of the front.
+        role: Which of the three.
         standings: The chosen trial's objectives.
         counts: Number of trials by state.
         feasible: Completed trials that meet every constraint.
@@ -55,7 +55,7 @@ class Verdict:
     state: Literal["running", "done", "paused"]
     reason: str
     chosen: int | None
-    role: Literal["best", "knee"]
+    role: Literal["best", "knee", "preferred"]
     standings: tuple[Standing, ...]
     counts: dict[str, int]
     feasible: int
@@ -85,7 +85,7 @@ def verdict(study: Study) -> Verdict:
         state="running" if active else "done" if reason else "paused",
         reason=reason,
         chosen=None if best is None else best.trial,
-        role="knee" if several else "best",
+        role="best" if not several else "preferred" if history.answers else "knee",
         standings=() if best is None else _standings(study, best),
         counts=study.counts(),
         feasible=int(history.feasible.sum()),
