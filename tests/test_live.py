@@ -6,10 +6,12 @@ import dataclasses
 import io
 import json
 import math
+import os
 import subprocess
 import sys
 import threading
 import time
+import types
 from pathlib import Path
 from typing import Any
 
@@ -297,6 +299,35 @@ def test_usage_counts_descendants() -> None:
         subprocess.run(["pkill", "-P", str(child.pid)], check=False)
         child.wait(timeout=10)
     assert UsageMeter().read(slots) == {}
+
+
+def test_gpus_are_read_where_they_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    class NotSupportedError(Exception):
+        pass
+
+    def utilization(handle: str) -> types.SimpleNamespace:
+        if handle.startswith("MIG-"):
+            raise NotSupportedError
+        return types.SimpleNamespace(gpu={"GPU-0": 90, "GPU-1": 40}[handle])
+
+    fake = types.SimpleNamespace(
+        NVMLError=NotSupportedError,
+        nvmlInit=lambda: None,
+        nvmlDeviceGetHandleByUUID=lambda uuid: uuid,
+        nvmlDeviceGetMemoryInfo=lambda handle: types.SimpleNamespace(used=2**30),
+        nvmlDeviceGetUtilizationRates=utilization,
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", fake)
+    own = os.getpid()
+    slots = [
+        SlotState("gpu0", ("GPU-0", "GPU-1"), trial=0, pid=own),
+        SlotState("gpu1", ("MIG-0",), trial=1, pid=own),
+        SlotState("cpu0", trial=2, pid=own),
+    ]
+    found = UsageMeter().read(slots)
+    assert (found["gpu0"].gpu_memory_bytes, found["gpu0"].gpu_share) == (2**31, 0.65)
+    assert (found["gpu1"].gpu_memory_bytes, found["gpu1"].gpu_share) == (2**30, None)
+    assert (found["cpu0"].gpu_memory_bytes, found["cpu0"].gpu_share) == (None, None)
 
 
 def test_drawing_paces_itself() -> None:
