@@ -157,6 +157,18 @@ def test_questions_are_about_the_front_and_each_pair_once() -> None:
     assert question(make(None, [(0.0, 1.0), (1.0, 0.0)]).history, {frozenset((0, 1))}) is None
 
 
+def test_a_long_front_is_asked_about_here_and_there() -> None:
+    study = make(None, [])
+    for k, (a, b) in enumerate(circle(150)):
+        study.add({"x": k / 150, "y": 0.5}, {"a": a, "b": b})
+    judge(study, wants(0.3, 0.3), 12)
+    best = best_of_front(study.history)
+    assert best is not None
+    assert len(best.ranking) == 150
+    middle = study.read(best.trial).metrics
+    assert math.hypot(middle["a"] - 0.293, middle["b"] - 0.293) < 0.15  # a tenth of the front's length
+
+
 def test_answers_about_what_is_gone_or_incomplete_say_nothing() -> None:
     study = make(None, circle(3))
     history = study.history

@@ -33,6 +33,12 @@ _MOST = 60
 
 _DRAWS = 4000
 
+_RIVALS = 100
+"""Members with the greatest expected utility: one of them is the best, for all that the others may say."""
+
+_SPREAD, _LIKED = 40, 20
+"""Of a long front, members spread along the first objective, and those liked best, are asked about."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Preferred:
@@ -74,7 +80,8 @@ class Best:
     def __str__(self) -> str:
         among = f"of the front's {len(self.ranking)}" if len(self.ranking) > 1 else "alone on the front"
         by = f"{self.answers} answer{'s' if self.answers > 1 else ''}"
-        return f"preferred: trial {self.trial} {among}, with probability {self.probability:.0%} by {by}"
+        odds = f"{self.probability:.0%}" if self.probability >= 0.01 else "under 1%"
+        return f"preferred: trial {self.trial} {among}, with probability {odds} by {by}"
 
 
 def latest(answers: Sequence[Answer]) -> list[Answer]:
@@ -142,12 +149,12 @@ def best_of_front(history: History) -> Best | None:
     found, rows = preferred(history), front_rows(history)
     if found is None or not len(rows):
         return None
-    mean, cov = found.utility.joint(found.scaled(history.Y[rows]))
-    order = np.lexsort((history.number[rows], -mean.round(9)))
-    draws = _draws(mean, cov)
+    scaled = found.scaled(history.Y[rows])
+    order = np.lexsort((history.number[rows], -found.utility.mean(scaled).round(9)))
+    draws = _draws(*found.utility.joint(scaled[order[:_RIVALS]]))
     return Best(
         trial=int(history.number[rows[order[0]]]),
-        probability=float((draws.argmax(axis=1) == order[0]).mean()),
+        probability=float((draws.argmax(axis=1) == 0).mean()),
         answers=found.n,
         ranking=tuple(int(history.number[rows[i]]) for i in order),
     )
@@ -160,6 +167,18 @@ def _draws(mean: Array, cov: Array) -> Array:
     return np.asarray(mean + base * np.sqrt(np.maximum(values, 0.0)) @ vectors.T)
 
 
+def _askable(history: History, rows: NDArray[np.int64], found: Preferred | None) -> NDArray[np.int64]:
+    """The members of a front, or enough of a long one."""
+    if len(rows) <= _SPREAD + _LIKED:
+        return rows
+    order = np.lexsort((history.number[rows], history.Y[rows, 0]))
+    kept = set(order[np.linspace(0, len(rows) - 1, _SPREAD).round().astype(int)].tolist())
+    if found is not None:
+        mean = found.utility.mean(found.scaled(history.Y[rows]))
+        kept |= set(np.argsort(-mean, kind="stable")[:_LIKED].tolist())
+    return rows[sorted(kept)]
+
+
 def question(history: History, skipped: Collection[frozenset[int]] = ()) -> tuple[int, int] | None:
     """The pair of front members whose answer helps most, by EUBO; None when all were asked.
 
@@ -169,7 +188,8 @@ def question(history: History, skipped: Collection[frozenset[int]] = ()) -> tupl
         history: With the answers so far.
         skipped: Pairs that are not to be asked now.
     """
-    rows = front_rows(history)
+    found = preferred(history)
+    rows = _askable(history, front_rows(history), found)
     numbers = history.number[rows].tolist()
     asked = {frozenset((answer.better, answer.worse)) for answer in history.answers} | set(skipped)
     Y = history.Y[rows]
@@ -180,7 +200,6 @@ def question(history: History, skipped: Collection[frozenset[int]] = ()) -> tupl
     ]
     if not pairs:
         return None
-    found = preferred(history)
     if found is None:
         span = np.where(np.ptp(Y, axis=0) > 0, np.ptp(Y, axis=0), 1.0)
         mean, value = np.zeros(len(Y)), np.square((Y[:, None, :] - Y[None, :, :]) / span).sum(axis=-1)
