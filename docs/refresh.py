@@ -31,8 +31,8 @@ PICTURES = {"run.svg": ("examples/sparsity.yaml", 0.75, ""), "live.svg": ("examp
 
 def live_view(example: str, share: float, pattern: str) -> str:
     """What a person sees in the course of a run, with its escape sequences."""
-    tmux = ["tmux", "-L", f"tuner-docs-{os.getpid()}", "-f", os.devnull]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix="tmux-") as folder:
+        tmux = ["tmux", "-S", f"{folder}/socket", "-f", os.devnull]
         words = [sys.executable, "-m", "tuner", "run", example, "--dir", f"{folder}/s"]
         around = {name: value for name, value in os.environ.items() if name not in ("CI", "NO_COLOR", "TMUX")}
         window = ["new-session", "-d", "-x", str(COLUMNS), "-y", str(ROWS), shlex.join(words)]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,8 +19,6 @@ from tests.surroundings import environment
 
 needs_tmux = pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")
 
-_count = itertools.count()
-
 
 class Terminal:
     """One window of a tmux server."""
@@ -29,7 +27,7 @@ class Terminal:
         self._socket = socket
 
     def tmux(self, *words: str) -> str:
-        done = subprocess.run(["tmux", "-L", self._socket, *words], capture_output=True, text=True, check=True)
+        done = subprocess.run(["tmux", "-S", self._socket, *words], capture_output=True, text=True, check=True)
         return done.stdout
 
     def screen(self) -> list[str]:
@@ -64,16 +62,12 @@ def terminal(
     for name in ("CI", "NO_COLOR", "TMUX"):
         around.pop(name, None)
     command = shlex.join([sys.executable, "-m", "tuner", *arguments])
-    socket = f"tuner-test-{os.getpid()}-{next(_count)}"
     size = ["-x", str(columns), "-y", str(rows)]
-    subprocess.run(
-        ["tmux", "-L", socket, "-f", os.devnull, "new-session", "-d", *size, f"{command}; echo exit code $?; sleep 60"],
-        cwd=cwd,
-        env=around,
-        check=True,
-    )
-    window = Terminal(socket)
-    try:
-        yield window
-    finally:
-        subprocess.run(["tmux", "-L", socket, "kill-server"], check=False, capture_output=True)
+    with tempfile.TemporaryDirectory(prefix="tmux-") as folder:  # short: a socket's path may not be long
+        tmux = ["tmux", "-S", f"{folder}/s"]
+        shown = f"{command}; echo exit code $?; sleep 60"
+        subprocess.run([*tmux, "-f", os.devnull, "new-session", "-d", *size, shown], cwd=cwd, env=around, check=True)
+        try:
+            yield Terminal(f"{folder}/s")
+        finally:
+            subprocess.run([*tmux, "kill-server"], check=False, capture_output=True)
