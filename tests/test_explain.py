@@ -172,3 +172,14 @@ def test_mistakes_are_told(tmp_path: Path) -> None:
     make(tmp_path, FOUR).close()
     assert "no trial 77" in explain(tmp_path, 77, code=2).stderr
     assert "-f must be one of" in explain(tmp_path, 0, "-f", "csv", code=2).stderr
+
+
+def test_a_narrow_terminal_cuts_nothing_that_matters(tmp_path: Path) -> None:
+    from tuner.verbs.explaining import explain_trial
+
+    make(tmp_path, FOUR).close()
+    with Study.open(tmp_path, read_only=True) as study:
+        text = explain_trial(study, 0, "table", width=80)
+    assert "2: c p → q, y none → 0.25" in text
+    assert "…" not in text
+    assert "no room" not in text

@@ -19,6 +19,9 @@ _STANDING = {
     "infeasible": "completed, but it breaks a constraint",
 }
 _ONE_GOAL = {"front": "the best so far", "dominated": "not the best"}
+_LONG = ("surprise", "differs in")
+"""What a terminal shows below a table, a line each: columns would cut it."""
+
 _RARE = 20.0
 """Once in so many predictions is outside a 95% interval."""
 
@@ -39,7 +42,10 @@ def to_text(found: Explanation, form: Form, *, objectives: Sequence[str], width:
     lines = [escape(f"trial {found.trial}: {_stands(found, len(objectives))}")]
     lines += [heading.format("why it was proposed"), *(_item(bullet, line, escape) for line in _why(found))]
     for title, columns, rows in _tables(found, objectives):
-        lines += [heading.format(title), render(columns, rows, form, width=width, first=columns[:3]).strip("\n")]
+        shown = [name for name in columns if width is None or name not in _LONG]
+        lines += [heading.format(title), render(shown, rows, form, width=width, first=shown[:3]).strip("\n")]
+        for name in (name for name in columns if name not in shown):
+            lines += [_item(bullet, f"{row[columns[0]]}: {row[name]}", escape) for row in rows if row.get(name)]
     if found.steps:
         title = "steps along the front" if found.standing == "front" else "what dominates it, nearest first"
         lines += [heading.format(title), *(_item(bullet, _step(step), escape) for step in found.steps)]
@@ -74,7 +80,7 @@ def _tables(found: Explanation, objectives: Sequence[str]) -> Iterator[tuple[str
         yield "prediction against outcome", ["metric", "outcome", "predicted", "95% interval", "surprise"], rows
     if found.nearest:
         rows = [_neighbour_row(other, found.metrics) for other in found.nearest]
-        yield "the nearest trials", ["trial", "distance", *objectives, "differs in", "state"], rows
+        yield "the nearest trials", ["trial", "distance", *objectives, "state", "differs in"], rows
     if found.bounds:
         rows = [_bound_row(bound) for bound in found.bounds]
         yield "what bounds it", ["", "bound", "is", "margin", "of a range of"], rows
