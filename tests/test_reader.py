@@ -22,7 +22,7 @@ SWEEP = {
     "metrics": {"loss": "minimize", "size": "minimize"},
     "parameters": {"x": {"min": 0.0, "max": 1.0}, "n": {"min": 1, "max": 9}},
     "baseline": {"x": 0.5, "n": 5},
-    "early_stop": {"rule": "asha", "eta": 2},
+    "early_stop": {"rule": "asha", "eta": 2, "min_steps": 2},
     "search": "random",
 }
 

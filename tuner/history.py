@@ -14,7 +14,7 @@ never touched. That keeps the cost of `random` flat from the first trial to the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ Encoded = Callable[[], tuple[Array, NDArray[np.bool_]]]
 Curve = tuple[NDArray[np.int64], Array]
 
 COMPLETED, PRUNED, FAILED, INFEASIBLE = range(4)
-_NAMES = ("number", "X", "active", "Y", "C", "outputs", "state", "fidelity", "seconds", "repeats")
+_NAMES = ("number", "X", "active", "Y", "C", "outputs", "state", "fidelity", "origin", "seconds", "repeats")
 STATE_CODES = {"completed": COMPLETED, "pruned": PRUNED, "failed": FAILED, "infeasible": INFEASIBLE}
 
 
@@ -51,6 +51,23 @@ class Again:
     margins: Sequence[float]
     outputs: Sequence[float]
     n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a trial said at one step, with what follows from it and from the configuration.
+
+    Attributes:
+        step: As it counts them.
+        y: Objectives, maximised, m of them; NaN where it said nothing of one.
+        margins: Constraint margins, c of them; NaN where unknown. Empty, as `metrics`, without early stopping.
+        metrics: By name, in the metrics' own units and signs.
+    """
+
+    step: int
+    y: Sequence[float]
+    margins: Sequence[float] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 class HistoryBuffer:
@@ -72,6 +89,7 @@ class HistoryBuffer:
             "outputs": np.empty((64, len(problem.outputs))),
             "state": np.empty(64, dtype=np.int8),
             "fidelity": np.empty(64),
+            "origin": np.empty(64, dtype=np.int64),
             "seconds": np.empty(64),
             "repeats": np.empty(64),
         }
@@ -91,6 +109,7 @@ class HistoryBuffer:
         seconds: float,
         outputs: Sequence[float] | None = None,
         repeats: float | None = None,
+        origin: int | None = None,
     ) -> None:
         """Add one finished trial, in the units described in the module's notation."""
         self._make_room(self.n + 1)
@@ -103,6 +122,7 @@ class HistoryBuffer:
             "outputs": np.nan if outputs is None else outputs,
             "state": STATE_CODES[state],
             "fidelity": np.nan if fidelity is None else fidelity,
+            "origin": -1 if origin is None else origin,
             "seconds": seconds,
             "repeats": self.planned if repeats is None else repeats,
         }
@@ -133,6 +153,7 @@ class HistoryBuffer:
         seconds: Sequence[float],
         outputs: Array | None = None,
         repeats: Sequence[float] | None = None,
+        origin: Sequence[int | None] | None = None,
     ) -> None:
         """Add finished trials; `x` and `active` are None when they are deferred."""
         end = self.n + len(number)
@@ -146,6 +167,7 @@ class HistoryBuffer:
             "outputs": np.nan if outputs is None else outputs,
             "state": [STATE_CODES[state] for state in states],
             "fidelity": [np.nan if value is None else value for value in fidelity],
+            "origin": -1 if origin is None else [-1 if trial is None else trial for trial in origin],
             "seconds": seconds,
             "repeats": self.planned if repeats is None else repeats,
         }
@@ -172,6 +194,7 @@ class HistoryBuffer:
         seen: Callable[[Config], bool],
         n_seen: int,
         curve: Callable[[int], Curve],
+        reported: Callable[[int], Sequence[Report]] | None = None,
         again: Mapping[int, Again] | None = None,
         answers: Sequence[Answer] = (),
     ) -> History:
@@ -184,6 +207,7 @@ class HistoryBuffer:
             seen=seen,
             n_seen=n_seen,
             curve=curve,
+            reported=reported,
             again=again,
             answers=tuple(answers),
         )
@@ -213,6 +237,7 @@ class History:
         seen: Whether a configuration is finished or pending already.
         n_seen: How many distinct configurations that is.
         curve: Trial number -> (steps (k,), objectives (k, m) maximised) as reported while it ran.
+        reported: Trial number -> the same report by report, with what a stopping rule needs.
         again: Trial number -> what it gave when it was measured again, of the finalists that were.
         answers: What was said of pairs of trials, oldest first.
     """
@@ -227,6 +252,7 @@ class History:
         seen: Callable[[Config], bool] = lambda config: False,
         n_seen: int = 0,
         curve: Callable[[int], Curve] | None = None,
+        reported: Callable[[int], Sequence[Report]] | None = None,
         again: Mapping[int, Again] | None = None,
         answers: tuple[Answer, ...] = (),
     ) -> None:
@@ -236,6 +262,7 @@ class History:
         self.seen = seen
         self.n_seen = n_seen
         self.curve = curve or (lambda number: (np.empty(0, dtype=np.int64), np.empty((0, len(problem.objectives)))))
+        self.reported = reported or (lambda number: ())
         self.again = again or {}
         self.answers = answers
         self._columns = columns
@@ -246,8 +273,9 @@ class History:
         there = set(self.number[:n].tolist())
         answers = tuple(answer for answer in self.answers if {answer.better, answer.worse} <= there)
         return History(
-            problem=self.problem, columns=columns, next_trial=n, curve=self.curve, again=self.again, answers=answers
-        )
+            problem=self.problem, columns=columns, next_trial=n, curve=self.curve, reported=self.reported,
+            again=self.again, answers=answers,
+        )  # fmt: skip
 
     def since(self, row: int) -> History:
         """The same moment without the first `row` finished trials; what is pending, and what was seen, stays."""
@@ -259,6 +287,7 @@ class History:
             seen=self.seen,
             n_seen=self.n_seen,
             curve=self.curve,
+            reported=self.reported,
             again=self.again,
             answers=self.answers,
         )
@@ -324,6 +353,11 @@ class History:
     def fidelity(self) -> Array:
         """Fidelity spent, NaN for all of it, shape (n,)."""
         return self._column("fidelity")  # type: ignore[return-value]
+
+    @cached_property
+    def origin(self) -> NDArray[np.int64]:
+        """The trial that each one continues at more fidelity, -1 for none, shape (n,)."""
+        return self._column("origin")  # type: ignore[return-value]
 
     @cached_property
     def seconds(self) -> Array:

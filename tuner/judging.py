@@ -65,3 +65,8 @@ def judge(problem: Problem, config: Config, outcome: Outcome, *, on_oom: Literal
         failure = Failure(kind="no_metric", message=f"{', '.join(missing)} could not be computed")
         return dataclasses.replace(outcome, state="failed", metrics=metrics, failure=failure)
     return dataclasses.replace(outcome, metrics=metrics)
+
+
+def tries_again(failure: Failure, attempt: int, retries: int) -> bool:
+    """Whether a trial waits for another attempt: it was interrupted, or the infrastructure failed, not too often."""
+    return failure.kind == "interrupted" or (failure.kind == "infra" and attempt <= retries)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.budget import Spent
-from tuner.history import Again, Array, Curve, History, HistoryBuffer
+from tuner.history import Again, Array, Curve, History, HistoryBuffer, Report
 from tuner.keys import KeySet
 from tuner.problem import Problem
 from tuner.records import TrialRecord
@@ -28,7 +28,7 @@ Reader = Callable[[int], TrialRecord]
 Texts = Callable[[], Iterable[str]]
 Reports = Callable[[int], Iterable[tuple[int, Mapping[str, float]]]]
 
-_TIMES = ("fidelity", "started_at", "finished_at")
+_TIMES = ("fidelity", "origin", "started_at", "finished_at")
 _MEMBERS = 32
 _DECODED = ("metrics", "measures")
 _ENGINE = '{"engine":"'
@@ -71,7 +71,7 @@ class Ledger:
         self._configs = configs
         self._reports = reports if problem.early_stop is not None else None
         self._keys = KeySet()
-        self._curves: dict[int, list[tuple[int, list[float]]]] = {}
+        self._curves: dict[int, list[Report]] = {}
         self._again: dict[int, tuple[Config, Mapping[str, float], int]] = {}
         self._front = np.empty((0, len(problem.objectives)))
 
@@ -82,8 +82,24 @@ class Ledger:
         self._keys.add(self.problem.space.key(proposal.config))
 
     def report(self, trial: int, step: int, metrics: Mapping[str, float]) -> None:
-        """Take in an intermediate report."""
-        self._curves.setdefault(trial, []).append((step, self.problem.values(metrics)))
+        """Take in an intermediate report of a trial that is pending, or stored."""
+        self._curves.setdefault(trial, []).append(self._completed(trial, step, metrics))
+
+    def _completed(self, trial: int, step: int, metrics: Mapping[str, float]) -> Report:
+        """A report with the metrics that follow from others, and from the configuration."""
+        problem = self.problem
+        stops = problem.early_stop is not None
+        if not (problem.known_names or problem.composites or (stops and problem.constraints)):
+            return Report(step, problem.values(metrics), (), metrics if stops else {})
+        config = self._config(trial)
+        metrics = problem.complete(config, metrics)
+        margins = problem.margins(config, metrics, self.baseline) if stops else ()
+        return Report(step, problem.values(metrics), margins, metrics if stops else {})
+
+    def _config(self, trial: int) -> Config:
+        if trial in self.pending:
+            return self.pending[trial].config
+        return {} if self._read is None else self._read(trial).config
 
     def requeue(self, again: Proposal) -> None:
         """Take in that a running trial waits for another attempt; what the last one reported is forgotten."""
@@ -114,6 +130,7 @@ class Ledger:
             margins=margins,
             state=record.state,
             fidelity=record.fidelity,
+            origin=record.origin,
             seconds=seconds,
             outputs=problem.outputs_of(record.metrics),
             repeats=record.measures.get(REPEATS),
@@ -185,7 +202,7 @@ class Ledger:
             self._keys.update(problem.space.key(config) for config in columns["config"])
         self.buffer.extend(
             number=columns["trial"], x=x, active=active, y=y, margins=margins, states=states,
-            fidelity=columns["fidelity"], seconds=seconds,
+            fidelity=columns["fidelity"], origin=columns["origin"], seconds=seconds,
             outputs=np.array([problem.outputs_of(m) for m in metrics]) if problem.outputs else None,
             repeats=[measures.get(REPEATS, self.buffer.planned) for measures in columns["measures"]],
         )  # fmt: skip
@@ -289,13 +306,17 @@ class Ledger:
             self._configs = None
         return self._keys
 
+    def reported(self, trial: int) -> list[Report]:
+        """What a trial reported, oldest first."""
+        if self._reports is not None:
+            return [self._completed(trial, step, metrics) for step, metrics in self._reports(trial)]
+        return self._curves.get(trial, [])
+
     def curve(self, trial: int) -> Curve:
         """Steps (k,) and objectives (k, m), maximised, that a trial reported."""
-        points = self._curves.get(trial, [])
-        if self._reports is not None:
-            points = [(step, self.problem.values(metrics)) for step, metrics in self._reports(trial)]
-        steps = np.array([step for step, _ in points], dtype=np.int64)
-        return steps, np.array([values for _, values in points]).reshape(len(points), len(self.problem.objectives))
+        found = self.reported(trial)
+        steps = np.array([report.step for report in found], dtype=np.int64)
+        return steps, np.array([report.y for report in found]).reshape(len(found), len(self.problem.objectives))
 
     def history(self) -> History:
         """The view that strategies see."""
@@ -305,6 +326,7 @@ class Ledger:
             seen=self.seen,
             n_seen=len(self._keys) if self._configs is None else self.buffer.n,
             curve=self.curve,
+            reported=self.reported,
             again={trial: self._row_again(*found) for trial, found in self._again.items()},
             answers=self.answers,
         )

@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tuner import inbox, recommendation, surroundings
 from tuner.budget import too_many_failures
@@ -33,9 +33,6 @@ from tuner.slots import SlotState, post, withdraw
 from tuner.study import Study
 from tuner.sweep import Sweep, check_feasible, load_sweep
 from tuner.trial import Answer, Outcome, Proposal
-
-if TYPE_CHECKING:
-    from tuner.stopping.protocol import StoppingRule
 
 _POLL_S = 0.25
 _SLOW_ASK_S = 0.02
@@ -129,7 +126,6 @@ class Loop:
         self._runner = runner
         self._observer = observer
         self._interrupts = interrupts
-        self._rule = _stopping_rule(study)
         self._worker = f"run:{os.getpid()}@{socket.gethostname()}"
         self._running: dict[int, Proposal] = {}
         self._replicates: dict[int, list[Outcome]] = {}
@@ -277,7 +273,7 @@ class Loop:
             return
         stop = self._study.report(event.trial, event.step, event.metrics)
         self._observer.reported(event.trial, event.step, event.metrics)
-        if stop or (self._rule is not None and self._rule.should_stop(self._study.history, event.trial, event.step)):
+        if stop:
             self._runner.prune(event.trial)
 
     def _on_finish(self, event: Finished) -> None:
@@ -422,12 +418,3 @@ class Loop:
         tail = tail[-_LOG_TAIL_LINES:]
         said = [line for line in head.splitlines() if line.strip().removeprefix("| ") not in tail]
         return "\n".join([*said, *(f"  | {line}" for line in tail)])
-
-
-def _stopping_rule(study: Study) -> StoppingRule | None:
-    section = study.problem.early_stop
-    if section is None:
-        return None
-    from tuner.stopping.protocol import make_rule
-
-    return make_rule(study.problem, section.rule, dict(section.options))

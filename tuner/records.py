@@ -159,6 +159,8 @@ def finished_record(
         metrics=outcome.metrics,
         measures=outcome.measures,
         fidelity=proposal.fidelity,
+        context=proposal.context,
+        origin=proposal.origin,
         failure=outcome.failure,
         started_at=started_at,
         finished_at=finished_at,

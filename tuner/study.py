@@ -21,8 +21,9 @@ from tuner import ranking
 from tuner.budget import stop_reason, trials_left
 from tuner.compact import dumps
 from tuner.errors import ExhaustedError, StoreError, UsageError
+from tuner.halting import Halting
 from tuner.interrupts import Ending
-from tuner.judging import judge, told
+from tuner.judging import judge, told, tries_again
 from tuner.leases import Leases
 from tuner.ledger import Ledger
 from tuner.loading import load
@@ -76,6 +77,7 @@ class Study:
         self._lock = lock
         self._leases = Leases()
         self._proposer: Proposer | None = None
+        self._halting = Halting()
         self._worker = f"api:{os.getpid()}@{socket.gethostname()}"
         row = store.read_study()
         if row is None:
@@ -214,12 +216,13 @@ class Study:
         self._leases.begin(proposal, started=started, deadline=deadline)
 
     def check_strategy(self) -> Proposer:
-        """Build the strategy, unless that was done.
+        """Build the strategy and the stopping rule, unless that was done.
 
         Raises:
-            UnknownNameError: There is no such strategy.
+            UnknownNameError: There is no such strategy or rule.
             UsageError: It has no such option, or cannot work on this problem.
         """
+        self._halting.prepare(self)
         if self._proposer is None:
             self._proposer = Proposer(self.problem)
         return self._proposer
@@ -238,14 +241,14 @@ class Study:
     # --- report, tell, fail ---
 
     def report(self, trial: int, step: int, metrics: Mapping[str, float]) -> bool:
-        """Take in intermediate values; True when the trial should stop, because it is no longer running."""
+        """Take in intermediate values; True when the trial should stop (what is told of it then is kept as pruned)."""
         proposal = self._ledger.pending.get(trial)
         if proposal is None or trial not in self._ledger.spent.running:
             return True
         finite = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
         self._ledger.report(trial, int(step), finite)
         self._store.add_report(trial=trial, attempt=proposal.attempt, step=int(step), metrics=dumps(finite))
-        return False
+        return self._halting.stops(self, proposal, int(step))
 
     def tell(
         self, trial: int, metrics: Mapping[str, float], *, attempt: int | None = None, slot: str | None = None
@@ -258,7 +261,7 @@ class Study:
         """
         proposal = self._ledger.pending.get(trial)
         config = None if proposal is None else proposal.config
-        outcome = told(self.problem, config, metrics, what=f"trial {trial}")
+        outcome = self._halting.told(proposal, told(self.problem, config, metrics, what=f"trial {trial}"))
         return self.finish(trial, outcome, attempt=attempt, slot=slot) is not None
 
     def fail(self, trial: int, kind: FailureKind, message: str = "", *, attempt: int | None = None) -> bool:
@@ -297,7 +300,7 @@ class Study:
         if proposal is None or trial not in self._ledger.spent.running or attempt not in (None, proposal.attempt):
             self._late(trial, outcome, attempt)
             return None
-        if outcome.failure is not None and self._tries_again(proposal, outcome.failure):
+        if outcome.failure is not None and tries_again(outcome.failure, proposal.attempt, self.sweep.runner.retries):
             return self.requeue(trial, outcome.failure.message or outcome.failure.kind)
         outcome = judge(self.problem, proposal.config, outcome, on_oom=self.sweep.runner.on_oom)
         started_at, finished_at = ran if ran is not None else self._leases.span(trial)
@@ -306,11 +309,6 @@ class Study:
         self._ledger.finish(record)
         self._leases.end(trial)
         return self._with_feasibility(record)
-
-    def _tries_again(self, proposal: Proposal, failure: Failure) -> bool:
-        if failure.kind == "infra":
-            return proposal.attempt <= self.sweep.runner.retries
-        return failure.kind == "interrupted"
 
     def _late(self, trial: int, outcome: Outcome, attempt: int | None) -> None:
         was = self.read(trial).state

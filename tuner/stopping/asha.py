@@ -2,7 +2,7 @@
 
 Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning", algorithm 2, with the stopping variant of Syne
 Tune (Salinas et al. 2022): every trial starts, none is paused. With several objectives the order at a rung is
-non-dominated sorting.
+non-dominated sorting, and what violates a constraint comes after what meets all.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from tuner import pareto
+from tuner.stopping.curves import Curves
 
 if TYPE_CHECKING:
     from tuner.history import History
@@ -45,27 +43,16 @@ class Asha:
     def __init__(self, options: Options) -> None:
         self._eta = options.eta
         self._rungs = [options.min_steps * options.eta**k for k in range(options.max_rungs)]
-        self._passed: dict[int, int] = {}  # trial -> rungs it was judged at
-        self._at: list[dict[int, list[float]]] = [{} for _ in self._rungs]
+        self._curves = Curves()
 
     def should_stop(self, history: History, trial: int, step: int) -> bool:
-        """Judge the trial at every rung that it has reached since it was last judged."""
-        steps, values = history.curve(trial)
-        while (k := self._passed.get(trial, 0)) < len(self._rungs) and step >= self._rungs[k]:
-            self._passed[trial] = k + 1
-            reached = np.flatnonzero((steps <= step) & ~np.isnan(values).any(axis=1))
-            if not len(reached):
-                continue
-            self._at[k][trial] = list(values[reached[-1]])
-            if not self._among_best(trial, k):
-                return True
-        return False
+        """Judge the trial at every rung that its latest report reaches."""
+        self._curves.update(history, trial)
+        return any(self._curves.arrived(trial, rung) and not self._goes_on(trial, rung) for rung in self._rungs)
 
-    def _among_best(self, trial: int, k: int) -> bool:
-        Y = np.array(list(self._at[k].values()))
-        order = pareto.ranks(Y)
-        better = int((order < order[list(self._at[k]).index(trial)]).sum())
-        return better < max(len(Y) // self._eta, 1)
+    def _goes_on(self, trial: int, rung: int) -> bool:
+        found = self._curves.rank(trial, rung)
+        return found is None or found[0] < max(found[1] // self._eta, 1)
 
 
 def build(problem: Problem, options: Options) -> StoppingRule:
