@@ -1,0 +1,1 @@
+"""Solvers of linear systems whose parameters are tuned, one instance after another."""
