@@ -59,6 +59,7 @@ def page_data(report: Report, study: Study) -> dict[str, Any]:
         "importance": [] if report.importance is None else _importance(report),
         "curves": None if report.curves is None else _curves(report, row),
         "timeline": None if report.timeline is None else _timeline(report),
+        "stopping": None if report.stopping is None else report.stopping.to_json(),
         "missing": dict(report.missing),
     }
 

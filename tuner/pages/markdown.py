@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tuner.pages.sections import facts_of
 from tuner.pages.wording import amount, change_text, duration, headline, shortened
 from tuner.records import utc
+from tuner.reporting.stopping import stopping_lines
 from tuner.reporting.tables import cell, legible, markdown, render, trial_columns, trial_row
 from tuner.sweep import dump_yaml
 
@@ -48,6 +49,9 @@ def _verdict(report: Report) -> str:
     if verdict.hypervolume is not None:
         corner = ", ".join(f"{name}={cell(value)}" for name, value in verdict.reference.items())
         rows.append(["front", str(len(verdict.front)), f"hypervolume {cell(verdict.hypervolume)} from {corner}"])
+    if report.stopping is not None:
+        done, *known = stopping_lines(report.stopping)
+        rows.append(["early stopping", str(report.stopping.stopped), "; ".join([done.partition(": ")[2], *known])])
     rows.append(["time spent", duration(verdict.spent_s), f"{duration(verdict.busy_s)} in trials"])
     return _table(["", "value", "note"], rows)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.pages.wording import amount, change_text, change_word, duration, git_text, headline, shortened
 from tuner.records import utc
+from tuner.reporting.stopping import stopping_lines
 from tuner.reporting.tables import cell, legible
 from tuner.sweep import dump_yaml
 
@@ -59,6 +60,10 @@ def verdict_section(report: Report) -> str:
         corner = ", ".join(f"{name}={cell(value)}" for name, value in verdict.reference.items())
         volume = f"hypervolume {cell(verdict.hypervolume)} from {corner}"
         tiles.append(_tile("front", f"{len(verdict.front)}", text_of(volume)))
+    if report.stopping is not None:
+        done, *known = stopping_lines(report.stopping)
+        note = "; ".join([done.partition(": ")[2], *known])
+        tiles.append(_tile("stopped early", f"{report.stopping.stopped:,}", text_of(note)))
     gpu = f", {duration(verdict.gpu_s)} of GPU" if verdict.gpu_s else ""
     tiles.append(_tile("time spent", duration(verdict.spent_s), f"{duration(verdict.busy_s)} in trials{gpu}"))
     return f'<p class="headline">{text_of(headline(report))}</p><dl class="tiles">{"".join(tiles)}</dl>'

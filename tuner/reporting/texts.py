@@ -17,6 +17,7 @@ from tuner.lock import is_locked, worker_alive
 from tuner.records import utc
 from tuner.repeats import PREFIX, confirmed
 from tuner.reporting.progress import clock, totals
+from tuner.reporting.stopping import stopping_lines
 from tuner.reporting.tables import (
     Format,
     cell,
@@ -28,6 +29,7 @@ from tuner.reporting.tables import (
     trial_columns,
     trial_row,
 )
+from tuner.views.stopping import stopping_view
 
 if TYPE_CHECKING:
     from tuner.recommendation import Recommendation
@@ -166,6 +168,8 @@ def status_text(study: Study, format: Format, *, names: Sequence[str] = ()) -> s
     if len(study.problem.objectives) > 1:
         volume, corner = study.hypervolume()
         document |= {"front": len(study.pareto()), "hypervolume": volume, "reference": corner}
+    stopping = stopping_view(study)
+    document |= {} if stopping is None else {"early_stopping": stopping.to_json()}
     if format != "table" or names:
         return render_document(document, format, names)
     lines = [
@@ -177,6 +181,7 @@ def status_text(study: Study, format: Format, *, names: Sequence[str] = ()) -> s
         lines.append(f"{cut} of the running trials ended with the process that ran them; `tuner run` starts them again")
     if len(study.problem.objectives) > 1:
         lines.append(f"front of {document['front']}, hypervolume {document['hypervolume']:.5g}")
+    lines += [] if stopping is None else stopping_lines(stopping)
     for name, worth in calibration.items():
         lines.append(f"model{f' of {name}' if len(study.problem.objectives) > 1 else ''}: {worth}")
     if best is not None:

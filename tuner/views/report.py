@@ -20,6 +20,7 @@ from tuner.views.curves import Curve, CurvesView, curves_view
 from tuner.views.failures import Failures, failures
 from tuner.views.importance import ImportanceView, importance_view
 from tuner.views.progress import ProgressView, progress_view
+from tuner.views.stopping import StoppingView, stopping_view
 from tuner.views.timeline import Gap, TimelineView, idle_gaps, timeline_view
 from tuner.views.verdict import Verdict, verdict
 
@@ -53,6 +54,7 @@ class Report:
         timeline: None before the first trial started.
         gaps: Idle times of the slots, the longest first.
         failures: By kind.
+        stopping: What early stopping saved, and what it cost; None for a study without it.
         recommended: What to use when measurements are noisy.
         sweep: As resolved, without secrets.
         seed: The study's.
@@ -72,6 +74,7 @@ class Report:
     timeline: TimelineView | None
     gaps: tuple[Gap, ...]
     failures: tuple[Failures, ...]
+    stopping: StoppingView | None
     recommended: Recommendation | None
     sweep: Mapping[str, Any]
     seed: int
@@ -106,6 +109,7 @@ def report_view(study: Study) -> Report:
         timeline=timeline,
         gaps=() if timeline is None else idle_gaps(timeline, least=_LEAST_GAP * timeline.seconds),
         failures=failures(study),
+        stopping=stopping_view(study),
         recommended=recommendation.known(study),
         sweep=shareable_sweep(study),
         seed=study.problem.seed,
