@@ -2,12 +2,12 @@
 
 k(x, x') = matern(r), r^2 = (x - x')^T S (x - x'), S = W^T diag(l)^-2 W, with the local averages along the depth
 
-    W_ij = exp(-(i - j)^2 / (2 h^2)) / sum_j exp(-(i - j)^2 / (2 h^2)),    h in layers, log h ~ N(log 0.5, 1).
+    W_ij = exp(-(i - j)^2 / (2 h^2)) / sum_j exp(-(i - j)^2 / (2 h^2)),    h in layers, log h ~ N(log 0.2, 1).
 
 A constant change of all layers is as far as in `matern`, which is the limit h -> 0, whatever h. A change that one layer
 makes and the next one takes back is nearer, and vanishes for large h: the response sees what a stretch of layers has in
-total. Positive semi-definite since r is the Euclidean distance of the scaled averages W x. Lengthscales l, one a layer,
-have the prior of `matern`.
+total. Layers stand alone at the mode of the prior; smoothness is for the data to ask for. Positive semi-definite since
+r is the Euclidean distance of the scaled averages W x. Lengthscales l, one a layer, have the prior of `matern`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tuner.gp.logarithmic import Logarithmic
 if TYPE_CHECKING:
     from tuner.parameters.columns import Column
 
-_REACH = math.log(0.5)
+_REACH = math.log(0.2)
 """Prior mean of log h."""
 
 
