@@ -22,6 +22,7 @@ from tuner.trial import Answer, Config, Metric, Proposal
 
 SMALL: Mapping[str, dict[str, Any]] = {
     "gp": {"initial": 4, "fit_steps": 5, "restarts": 2, "raw_samples": 24, "mc_samples": 16, "maxiter": 8},
+    "bohb": {"min_points": 3, "samples": 16},
     "mf-gp": {"initial": 4, "fit_steps": 5, "restarts": 2, "raw_samples": 24, "mc_samples": 16, "maxiter": 8},
     "preference": {
         "initial": 4,
@@ -58,7 +59,7 @@ SMALL: Mapping[str, dict[str, Any]] = {
 """Options that keep a strategy past its start-up, and cheap, within a dozen trials."""
 
 
-SPENDS = {"mf-gp"}
+SPENDS = {"mf-gp", "asha", "hyperband", "halving", "bohb"}
 """Strategies that need a fidelity, and say so."""
 
 
@@ -177,6 +178,7 @@ class Lab:
     Attributes:
         trials: Number -> (configuration, state or "pending", metrics).
         fidelities: Number -> what the trial had, of those that had less than all.
+        origins: Number -> the trial that it continues, of those that do.
         seconds: Number -> what the trial took, where that is not half a second.
         answers: What was said of pairs of trials; known as soon as both have finished.
     """
@@ -185,6 +187,7 @@ class Lab:
         self.problem = problem
         self.trials: dict[int, tuple[Config, str, dict[str, float]]] = {}
         self.fidelities: dict[int, float] = {}
+        self.origins: dict[int, int] = {}
         self.seconds: dict[int, float] = {}
         self.answers: list[Answer] = []
 
@@ -195,12 +198,15 @@ class Lab:
         state: str = "completed",
         metrics: Mapping[str, float] | None = None,
         fidelity: float | None = None,
+        origin: int | None = None,
     ) -> int:
         """Record a trial, finished unless `state` is "pending"; its metrics are made up when None."""
         number = len(self.trials)
         self.trials[number] = (config, state, {})
         if fidelity is not None:
             self.fidelities[number] = fidelity
+        if origin is not None:
+            self.origins[number] = origin
         self.finish(number, state, metrics)
         return number
 
@@ -229,14 +235,14 @@ class Lab:
                 continue
             seen.add(space.key(config))
             if state == "pending":
-                pending.append(_pending(config, number, self.fidelities.get(number)))
+                pending.append(_pending(config, number, self.fidelities.get(number), self.origins.get(number)))
                 continue
             x, active = space.encoding.encode(config)
             margins = self.problem.margins(config, metrics, None)
             buffer.append(
                 number=number, x=x, active=active, y=self.problem.values(metrics), margins=margins, state=state,
                 fidelity=self.fidelities.get(number), seconds=self.seconds.get(number, 0.5),
-                outputs=self.problem.outputs_of(metrics),
+                outputs=self.problem.outputs_of(metrics), origin=self.origins.get(number),
             )  # fmt: skip
         return buffer.cut(
             next_trial=upto,
@@ -256,14 +262,14 @@ class Lab:
         """Ask and measure `n` times."""
         for _ in range(n):
             for proposal in self.ask(strategy):
-                self.add(proposal.config, fidelity=proposal.fidelity)
+                self.add(proposal.config, fidelity=proposal.fidelity, origin=proposal.origin)
         return [config for config, _, _ in self.trials.values()]
 
 
-def _pending(config: Config, number: int, fidelity: float | None) -> Proposal:
+def _pending(config: Config, number: int, fidelity: float | None, origin: int | None) -> Proposal:
     from tuner.trial import Provenance
 
-    return Proposal(config=config, provenance=Provenance(engine="test"), trial=number, fidelity=fidelity)
+    return Proposal(config=config, provenance=Provenance(engine="test"), trial=number, fidelity=fidelity, origin=origin)
 
 
 def finite(values: Mapping[str, float]) -> bool:

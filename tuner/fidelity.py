@@ -111,16 +111,39 @@ def levels(problem: Problem) -> Levels:
 
     Whole numbers where the parameter is one; evenly spaced where the most is less than four times the least.
     """
-    fidelity, space = problem.fidelity, problem.space
-    assert fidelity is not None
-    low, high, name = float(fidelity.min), float(fidelity.max), fidelity.parameter
-    parameter = space[name] if name in space.names else None
-    if isinstance(parameter, Float | Int):
-        low = max(low, float(parameter.low))
+    low, high = _range(problem)
     log = high / low >= _LINEAR
     steps = min(max(round(math.log(high / low, _FACTOR)), 1), _MOST_LEVELS - 1) if log else 2
     shares = np.arange(steps + 1) / steps
     values: list[float] = (low * (high / low) ** shares if log else low + (high - low) * shares).tolist()
+    return _placed(problem, values, low, high, log=log)
+
+
+def ladder(problem: Problem, eta: int) -> Levels:
+    """The levels of a problem that has a fidelity, each `eta` times the one below it, down from all of it.
+
+    As many as there are above the least: 1 + floor(log_eta(max / min)); on the parameter's grid, so that two may fall
+    together.
+    """
+    low, high = _range(problem)
+    rungs = 1 + math.floor(math.log(high / low) / math.log(eta) + 1e-9)
+    return _placed(problem, [high / eta**k for k in range(rungs)], low, high, log=True)
+
+
+def _range(problem: Problem) -> tuple[float, float]:
+    """The least and the most of the fidelity that the parameter allows."""
+    fidelity, space = problem.fidelity, problem.space
+    assert fidelity is not None
+    parameter = space[fidelity.parameter] if fidelity.parameter in space.names else None
+    low = float(fidelity.min)
+    return max(low, float(parameter.low)) if isinstance(parameter, Float | Int) else low, float(fidelity.max)
+
+
+def _placed(problem: Problem, values: Sequence[float], low: float, high: float, *, log: bool) -> Levels:
+    """Levels on the parameter's grid, or whole numbers where both ends are."""
+    assert problem.fidelity is not None
+    space, name = problem.space, problem.fidelity.parameter
+    parameter = space[name] if name in space.names else None
     if parameter is not None and parameter.columns():
         values = [_nearest(parameter, v) for v in values]
     elif low.is_integer() and high.is_integer():

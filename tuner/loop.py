@@ -265,8 +265,22 @@ class Loop:
             dir=None if self._study.dir is None else self._study.dir / "trials" / str(proposal.trial),
             fidelity=proposal.fidelity,
             context=proposal.context,
+            checkpoint=self._checkpoint(proposal, replicate),
             timeout_s=self._study.sweep.runner.timeout,
         )
+
+    def _checkpoint(self, proposal: Proposal, replicate: int) -> Path | None:
+        """Where a trial that spends a fidelity keeps its state: the folder of the trial that it continues, if any."""
+        if self._study.dir is None or self._study.problem.fidelity is None:
+            return None
+        trial, origin = proposal.trial, proposal.origin
+        while origin is not None:
+            trial, origin = origin, self._study.read(origin).origin
+        folder = (
+            self._study.dir / "trials" / str(trial) / ("checkpoint" if not replicate else f"checkpoint-{replicate}")
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def _on_report(self, event: Reported) -> None:
         if event.trial not in self._running:

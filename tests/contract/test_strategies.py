@@ -47,7 +47,7 @@ def check(lab: Lab, proposals: list[Proposal]) -> None:
     for proposal in proposals:
         assert space.contains(proposal.config), proposal.config
         assert space.feasible(proposal.config), proposal.config
-        assert not history.seen(proposal.config), proposal.config
+        assert not history.seen(proposal.config) or proposal.origin is not None, proposal.config
         assert proposal.provenance.engine in NAMES
         assert "failed (" not in str(proposal.provenance.reason), proposal.provenance.reason
 
@@ -131,7 +131,7 @@ def test_answers_about_trials_are_taken_as_part_of_the_history(name: str) -> Non
     proposed = [lab.ask(kept)]
     while len(lab.trials) < 8:
         for proposal in proposed[-1]:
-            lab.add(proposal.config, fidelity=proposal.fidelity)
+            lab.add(proposal.config, fidelity=proposal.fidelity, origin=proposal.origin)
         proposed.append(lab.ask(kept))
     for cut, proposals in enumerate(proposed, start=5):
         check(lab, proposals) if cut == len(lab.trials) else None

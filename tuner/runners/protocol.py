@@ -24,7 +24,7 @@ class Job:
         fidelity: How much to spend; None for all of it.
         context: The instance to solve, in contextual tuning.
         timeout_s: Limit for this attempt; None for the runner's own.
-        checkpoint: A folder that outlives the attempt.
+        checkpoint: A folder that outlives the attempt, and is handed on in promotion.
     """
 
     trial: int
