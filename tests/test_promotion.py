@@ -19,7 +19,7 @@ from tuner.strategies.bandit.rungs import best_first
 from tuner.study import Study
 from tuner.trial import Outcome, Proposal, Trial
 
-METHODS = ["asha", "hyperband", "halving"]
+METHODS = ["asha", "hyperband", "halving", "bohb"]
 
 
 def sweep(method: Any, epochs: Any = 9, least: float = 1, most: float = 9, **changes: Any) -> dict[str, Any]:

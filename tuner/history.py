@@ -292,6 +292,15 @@ class History:
             answers=self.answers,
         )
 
+    def only(self, rows: NDArray[np.int64]) -> History:
+        """The same moment with these finished trials alone, as if they had had all of the fidelity."""
+        columns = {name: self._column(name)[rows] for name in _NAMES}
+        columns["fidelity"] = np.full(len(rows), np.nan)
+        return History(
+            problem=self.problem, columns=columns, pending=self.pending, next_trial=self.next_trial, seen=self.seen,
+            n_seen=self.n_seen, curve=self.curve, reported=self.reported, again=self.again, answers=self.answers,
+        )  # fmt: skip
+
     @property
     def space(self) -> SearchSpace:
         """The space of the configurations."""
