@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tuner.sources import Source
     from tuner.sweep import Budget, EarlyStop, Fidelity, Repeats, SearchSection, Sweep
 
+Context = Callable[[int], tuple[float, ...]]
 Known = Callable[[Config], Mapping[str, float]]
 
 
@@ -84,6 +85,8 @@ class Problem:
         baseline: The configuration that everything is compared with; trial 0.
         initial: Configurations tried next.
         sources: Earlier studies in this problem's terms, for a warm start.
+        context: What is known of trial `number`'s instance before it is chosen for: a stream of instances.
+        context_bounds: Least and largest value of each number of a context.
     """
 
     name: str
@@ -104,6 +107,8 @@ class Problem:
     parallel: int = 1
     seed: int = 0
     noisy: bool = False
+    context: Context | None = None
+    context_bounds: tuple[tuple[float, float], ...] | None = None
 
     @cached_property
     def design_trials(self) -> int:
@@ -228,7 +233,9 @@ def make_problem(sweep: Sweep, objective: Any = None, *, slots: int = 1, reading
         repeats=sweep.repeats,
         parallel=slots if sweep.parallel == "auto" else sweep.parallel,
         seed=sweep.seed,
-        noisy=sweep.repeats.n > 1,
+        noisy=sweep.repeats.n > 1 or hasattr(objective, "context"),
+        context=_context(objective),
+        context_bounds=getattr(objective, "context_bounds", None),
     )
 
 
@@ -337,6 +344,27 @@ def _space(sweep: Sweep, objective: Any, restrictions: list[str], known: Known |
         raise SweepError([fault], sweep.source)
     inherited = [r.text for r in own.restrictions] if own is not None else []
     return SearchSpace(list(parameters.values()), [*inherited, *restrictions], known)
+
+
+def _context(objective: Any) -> Context | None:
+    """The objective's contexts, checked as they come: the code is a user's."""
+    own = getattr(objective, "context", None)
+    if own is None:
+        return None
+
+    def context(number: int) -> tuple[float, ...]:
+        value = own(number)
+        try:
+            found = tuple(float(part) for part in (value if isinstance(value, Sequence) else (value,)))
+        except (TypeError, ValueError):
+            found = ()
+        if not found or not all(math.isfinite(part) for part in found):
+            raise ObjectiveError(
+                f"context({number}) must return finite numbers, but got {value!r}; correct the objective"
+            )
+        return found
+
+    return context
 
 
 def _own_baseline(sweep: Sweep, objective: Any) -> Config | None:

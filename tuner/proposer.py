@@ -58,7 +58,8 @@ class Proposer:
         self._method = section.method if section is not None else "auto"
         self._strategy = make_strategy(problem, self._method, dict(section.options) if section is not None else {})
         declared = section.duplicates if section is not None else None
-        self._replicate = (declared or ("replicate" if problem.noisy else "reject")) == "replicate"
+        again = problem.noisy or getattr(self._strategy, "repeats", False)
+        self._replicate = (declared or ("replicate" if again else "reject")) == "replicate"
         self._size = problem.space.size()
 
     def propose(self, history: History, n: int) -> list[Proposal]:

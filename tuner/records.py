@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -127,8 +127,13 @@ def proposal_of(record: TrialRecord) -> Proposal:
 
 def new_proposal(problem: Problem, number: int, config: Config, engine: str, reason: str = "") -> Proposal:
     """A proposal that no strategy made: the baseline, an initial, warm, enqueued or added configuration."""
-    seed = trial_seed(problem.seed, number)
-    return Proposal(config=config, provenance=Provenance(engine=engine, reason=reason), trial=number, seed=seed)
+    return numbered(problem, Proposal(config=config, provenance=Provenance(engine=engine, reason=reason)), number)
+
+
+def numbered(problem: Problem, proposal: Proposal, number: int) -> Proposal:
+    """The proposal as trial `number`, with the seed and the context that follow from it."""
+    context = None if problem.context is None else problem.context(number)
+    return replace(proposal, trial=number, seed=trial_seed(problem.seed, number), context=context)
 
 
 def row_of(proposal: Proposal) -> dict[str, Any]:

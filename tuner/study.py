@@ -30,8 +30,7 @@ from tuner.loading import load
 from tuner.lock import WriterLock
 from tuner.problem import Problem
 from tuner.proposer import Proposer
-from tuner.randomness import trial_seed
-from tuner.records import TrialRecord, finished_columns, finished_record, new_proposal, record_of, row_of
+from tuner.records import TrialRecord, finished_columns, finished_record, new_proposal, numbered, record_of, row_of
 from tuner.sweep import Sweep
 from tuner.trial import FAILURE_KINDS, FINISHED, Config, Failure, FailureKind, Outcome, Proposal
 
@@ -233,10 +232,7 @@ class Study:
         history = self._ledger.history()
         proposals = self.check_strategy().propose(history, n)
         self.exhausted = not proposals
-        return [
-            dataclasses.replace(proposal, trial=number, seed=trial_seed(self.problem.seed, number))
-            for number, proposal in enumerate(proposals, start=history.next_trial)
-        ]
+        return [numbered(self.problem, proposal, k) for k, proposal in enumerate(proposals, start=history.next_trial)]
 
     # --- report, tell, fail ---
 

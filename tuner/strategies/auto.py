@@ -2,6 +2,7 @@
 
 In this order:
 
+    thompson  the objective has a context for every trial, and one goal
     grid      the space is finite and the trial budget covers all of it
     mf-gp     a fidelity is declared, nothing stops trials early, and the budget is a time or a cost, in which a trial
               of less fidelity counts less
@@ -91,8 +92,8 @@ class Auto:
         self._problem = problem
         self._options = options
         self._columns = problem.space.encoding.columns
-        self._fixed = self._by_problem()
         self._built: dict[str, Strategy] = {}
+        self._fixed = self._by_problem()
 
     def suggest(self, history: History, n: int, rng: np.random.Generator) -> list[Proposal]:
         """Return the proposals of the strategy that suits this problem and history best."""
@@ -136,6 +137,8 @@ class Auto:
         trials = problem.budget.trials if problem.budget is not None else None
         if d == 0:
             return "random", "there is nothing to search"
+        if problem.context is not None and self._builds("thompson"):
+            return "thompson", "every trial solves an instance of its own, and its context tells which"
         if problem.fidelity is not None and problem.early_stop is None and trials is None and self._builds("mf-gp"):
             return "mf-gp", "the budget counts what a trial costs, and less fidelity costs less"
         if trials is None:

@@ -83,6 +83,11 @@ class TsallisInf:
         found = {int(cell): self.weights(int(cell)) for cell in np.unique(cells)}
         return drawn(np.stack([found[int(cell)] for cell in cells]), u)
 
+    def chances(self, contexts: Array, arms: Arms) -> Array:
+        """Return the weights of these arms in each instance's cell, (b,)."""
+        cells = self._cells(contexts)
+        return np.array([self.weights(int(cell))[arm] for cell, arm in zip(cells, arms, strict=True)])
+
     def weights(self, cell: int = 0) -> Array:
         """Return the probabilities of the arms, (d,), in a cell."""
         t = float(self.seen[cell])

@@ -11,7 +11,8 @@ Notation, for d arms and m features:
     f (b, m)       Chebyshev polynomials T_0 .. T_{m-1} of the context, mapped to [-1, 1] and clamped
     G (d, m, m)    sums of f f' over the plays of an arm;    h (d, m) sums of f (loss - floor)
     theta (d, m)   coefficients of the predictions above the floor
-    K              the largest loss;    spread: the largest less the least;    N = 2 + 4 (spread / K) (1 + ln m)
+    K, spread      the largest loss above the floor, and the largest less the least
+    N              2 + 4 (spread / K) (1 + ln m)
 """
 
 from __future__ import annotations
@@ -110,6 +111,11 @@ class ChebCB:
         """Return arms drawn by inverse-gap weights."""
         return drawn(self.weights(contexts), uniforms(self.seed, numbers))
 
+    def chances(self, contexts: Array, arms: Arms) -> Array:
+        """Return the weights of these arms, (b,)."""
+        found: Array = self.weights(contexts)[np.arange(len(arms)), arms]
+        return found
+
     def weights(self, contexts: Array) -> Array:
         """Return the probabilities of the arms, (b, d)."""
         predicted = features(contexts, self.bounds, self.h.shape[1]) @ self.theta.T
@@ -167,18 +173,22 @@ class ChebCB:
         return self.largest - self.least
 
     @property
+    def _K(self) -> float:  # noqa: N802
+        return max(abs(self.largest - self.floor), abs(self.least - self.floor), 1e-12)
+
+    @property
     def _scale(self) -> float:
         """K N, in the losses' units; 1 before the first loss."""
         if not self.done:
             return 1.0
-        K = max(self.largest - self.floor, 1e-12)
+        K = self._K
         return float(K * (2.0 + 4.0 * (self._spread / K) * (1.0 + np.log(self.h.shape[1]))))
 
     @property
     def _box(self) -> Array:
         """Bounds (m,) of the coefficients of a function in [0, K] whose slope is at most spread / (high - low)."""
         j = np.arange(1, self.h.shape[1])
-        return np.concatenate([[max(self.largest - self.floor, 1e-12)], 2.0 * self._spread / j])
+        return np.concatenate([[self._K], 2.0 * self._spread / j])
 
 
 def chebcb(

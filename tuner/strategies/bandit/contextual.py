@@ -57,6 +57,10 @@ class Contextual:
             arms = np.einsum("bdw,bw->bd", posterior.basis.every_arm(inside), weights).argmin(axis=1)
         return Block(arms.astype(np.int64), np.ones(len(arms)))
 
+    def chances(self, contexts: Array, arms: Arms) -> Array:
+        """Return ones: what it learns does not depend on how arms were chosen."""
+        return np.ones(len(arms))
+
     def learned(self, contexts: Array, block: Block, losses: Array) -> Self:
         """Return the policy that also knows what a block cost."""
         inside = self.inside(contexts)

@@ -33,10 +33,12 @@ class Block:
     Attributes:
         arms: Which arm for each instance, (b,).
         chances: With which probability it was drawn, (b,); 1 where nothing was drawn.
+        wanted: What was drawn at first, when arms were put in its place.
     """
 
     arms: Arms
     chances: Array
+    wanted: Block | None = None
 
 
 class Policy(Protocol):
@@ -49,6 +51,10 @@ class Policy(Protocol):
             contexts: Shape (b, k); k may be 0.
             numbers: The instances' numbers in the stream, (b,): what randomness is derived from.
         """
+        ...
+
+    def chances(self, contexts: Array, arms: Arms) -> Array:
+        """Return with which probability it would choose these arms, (b,); 1 where chance plays no part in learning."""
         ...
 
     def learned(self, contexts: Array, block: Block, losses: Array) -> Self:
