@@ -1,12 +1,13 @@
 """Halting: has a study's reports judged, and writes down which trials were stopped, and which run on as controls.
 
-Both are events of the study, with the step and the rule. What is told of a stopped trial is kept as it is of a pruned
-one: it had not all of its steps.
+These, and the trials that a guard let go on, are events of the study, with the step and the rule. What is told of a
+stopped trial is kept as it is of a pruned one: it had not all of its steps.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import TYPE_CHECKING
 
 from tuner.compact import dumps
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from tuner.study import Study
     from tuner.trial import Outcome, Proposal
 
-STOPPED, CONTROL = "stopped", "control"
+STOPPED, CONTROL, FLAGGED = "stopped", "control", "flagged"
 """Kinds of events."""
 
 
@@ -34,8 +35,12 @@ class Halting:
             UnknownNameError: There is no such rule.
             UsageError: An option is unknown, or does not fit.
         """
-        if self._judge is None:
-            self._judge = make_judge(study.problem)
+        if self._judge is not None or study.problem.early_stop is None:
+            return
+        self._judge = make_judge(study.problem)
+        for event in study.events():
+            if self._judge is not None and event["kind"] in (STOPPED, CONTROL, FLAGGED):
+                self._judge.recall(event["kind"], event["trial"], json.loads(event["detail"])["step"])
 
     def stops(self, study: Study, proposal: Proposal, step: int) -> bool:
         """Whether the trial that has just reported `step` should stop."""

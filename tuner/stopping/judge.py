@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from tuner.errors import UsageError
 from tuner.randomness import generator
 from tuner.stopping.curves import Told, on_front
+from tuner.stopping.guard import Guard
 from tuner.stopping.protocol import make_rule
 
 if TYPE_CHECKING:
@@ -46,14 +47,14 @@ class Always:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """That a trial should end, or that it would and runs on as a control.
+    """That a trial should end, that it would and runs on as a control, or that a guard let it go on.
 
     Attributes:
-        kind: Which of the two.
+        kind: Which of the three: stopped, control or flagged.
         rule: Who says so: the rule, or "constraint".
     """
 
-    kind: Literal["stopped", "control"]
+    kind: Literal["stopped", "control", "flagged"]
     rule: str
 
 
@@ -67,6 +68,13 @@ class Judge:
         self._seed = seed
         self._controls: set[int] = set()
 
+    def recall(self, kind: str, trial: int, step: int) -> None:
+        """Take in what was decided of a trial in an earlier session."""
+        if kind == "control":
+            self._controls.add(trial)
+        if isinstance(self._rule, Guard):
+            self._rule.recall(trial, step)
+
     def decide(self, history: History, trial: int, step: int) -> Decision | None:
         """What a report means for its trial; None: it goes on. A control is announced once.
 
@@ -77,8 +85,11 @@ class Judge:
         """
         stops = self._rule.should_stop(history, trial, step)  # of controls, too: the rule keeps count
         rule = self._name if stops else CONSTRAINT if self._violates(history, trial) else None
-        if rule is None or trial in self._controls:
+        if trial in self._controls:
             return None
+        if rule is None:
+            spared = isinstance(self._rule, Guard) and self._rule.spared == trial
+            return Decision("flagged", self._name) if spared else None
         told = Told(history.reported(trial))
         told.take()
         if self._always.protect and on_front(history, told):
