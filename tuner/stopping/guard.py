@@ -13,8 +13,8 @@ which is less exactly when f < (1 - t) q. With f = q P(good | flagged) / P(good)
 
 The idea, to pre-empt only where a predictor of known confusion shortens the makespan, is that of "Optimal decision
 making in robotic assembly and other trial-and-error tasks"; the formula is derived here for attempts that follow one
-another. It is judged for each doubling of the steps apart, by the trials that were flagged there and ran on: before the rule is
-trusted all of them do, later the controls (`audit`). P(good | flagged) is estimated as (k + 1/2) / (n + 1).
+another. It is judged for each doubling of the steps apart, by the trials that were flagged there and ran on: before the
+rule is trusted all of them do, later the controls (`audit`). P(good | flagged) is estimated as (k + 1/2) / (n + 1).
 """
 
 from __future__ import annotations
