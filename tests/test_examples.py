@@ -106,3 +106,10 @@ def test_the_wandb_script_reports_without_wandb(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in reported.read_text(encoding="utf-8").splitlines()]
     assert [line["step"] for line in lines] == [0, 1, 2]
     assert all(line["metrics"].keys() == {"val_loss"} for line in lines)
+
+
+def test_sor_chooses_omega_by_the_shift(tmp_path: Path) -> None:
+    trials = run("sor.yaml", tmp_path, "budget.trials=8")
+    assert trials[0]["params"] == {"omega": 1.8}
+    assert all(1.0 <= trial["params"]["omega"] <= 1.95 for trial in trials)
+    assert "thompson" in trials[1]["provenance"]["reason"]

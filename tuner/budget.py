@@ -30,6 +30,7 @@ class Spent:
         dearest_cost: The most that one trial cost.
         since_improvement: Trials finished since the best, or the front, last changed.
         reached: Whether a feasible trial met the target.
+        instances: How many instances of a stream were solved in blocks; they count as started trials.
     """
 
     started: int = 0
@@ -42,6 +43,7 @@ class Spent:
     dearest_cost: float = 0.0
     since_improvement: int = 0
     reached: bool = False
+    instances: int = 0
     running: set[int] = field(default_factory=set)
 
     def add(self, *, gpu_s: float, cost: float) -> None:

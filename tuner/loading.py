@@ -6,6 +6,7 @@ import json
 import time
 from typing import TYPE_CHECKING
 
+from tuner import blocks
 from tuner.errors import StoreError
 from tuner.preferences.answers import EVENT, answers_of
 from tuner.records import proposal_of, record_of
@@ -40,7 +41,8 @@ def load(store: Store | Reader, ledger: Ledger, leases: Leases, spent_s: float) 
     except (ValueError, TypeError, LookupError) as error:
         raise StoreError(f"{store.url} holds a trial that cannot be understood: {error}; {RESTORE}") from error
     ledger.answers[:] = answers_of(store.events(kind=EVENT))
-    spent.seconds, spent.started = spent_s, spent.finished
+    spent.instances = blocks.count(store.events(kind=blocks.EVENT)) if blocks.in_blocks(ledger.problem) else 0
+    spent.seconds, spent.started = spent_s, spent.finished + spent.instances
     for record in unfinished:
         proposal = proposal_of(record)
         ledger.add(proposal)

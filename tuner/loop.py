@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner import inbox, recommendation, surroundings
+from tuner.blocks import in_blocks
 from tuner.budget import too_many_failures
 from tuner.errors import FailurePolicyError, TunerError
 from tuner.interrupts import Interrupts
@@ -68,6 +69,7 @@ def run(
     """
     from tuner.runners.factory import make_runner
     from tuner.sessions import open_or_create
+    from tuner.stream import run_blocks
 
     given = sweep if isinstance(sweep, (Sweep, str, Path)) else dict(sweep)
     loaded = load_sweep(given, warm_start=[str(study) for study in warm_start])
@@ -79,6 +81,10 @@ def run(
         surroundings.write_down(study)
         for source in study.problem.sources:
             watcher.note(str(source))
+        if in_blocks(study.problem):
+            with Interrupts() as interrupts:
+                run_blocks(study, watcher, interrupts)
+            return study
         with Interrupts() as interrupts:
             runner = make_runner(study, wakeup_fd=interrupts.wakeup, note=watcher.note)
             followers = follow(study, loaded.log_to, watcher.note)

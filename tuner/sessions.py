@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tuner import identity, snapshots
+from tuner.blocks import in_blocks
 from tuner.compact import dumps
 from tuner.errors import StoreError, SweepError, UsageError
 from tuner.folders import HOME, find_study, has_study, list_studies
@@ -103,7 +104,9 @@ def _take_over(study: Study, lock: WriterLock | None) -> None:
 
 
 def _first(problem: Problem) -> list[Proposal]:
-    """The baseline as trial 0, then the initial configurations, then the best of a warm start."""
+    """The baseline as trial 0, then the initial configurations, then the best of a warm start; none in blocks."""
+    if in_blocks(problem):
+        return []
     configs = [(problem.baseline, "baseline", "")] if problem.baseline is not None else []
     configs += [(config, "initial", "") for config in problem.initial if config != problem.baseline]
     configs += [(config, "warm", reason) for config, reason in first_tries(problem)]

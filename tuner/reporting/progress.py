@@ -52,7 +52,7 @@ def totals(study: Study) -> str:
     spent = study.ledger.spent
     budget = study.problem.budget
     goal = f"/{budget.trials}" if budget is not None and budget.trials is not None else ""
-    parts = [f"{spent.finished}{goal} trials"]
+    parts = [f"{spent.instances}{goal} instances" if spent.instances else f"{spent.finished}{goal} trials"]
     if spent.failed:
         parts.append(f"{spent.failed} failed")
     if spent.running:

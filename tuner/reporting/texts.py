@@ -18,6 +18,7 @@ from tuner.records import utc
 from tuner.repeats import PREFIX, confirmed
 from tuner.reporting.progress import clock, totals
 from tuner.reporting.stopping import stopping_lines
+from tuner.reporting.streams import stream_lines
 from tuner.reporting.tables import (
     Format,
     cell,
@@ -30,6 +31,7 @@ from tuner.reporting.tables import (
     trial_row,
 )
 from tuner.views.stopping import stopping_view
+from tuner.views.stream import stream_view
 
 if TYPE_CHECKING:
     from tuner.recommendation import Recommendation
@@ -42,7 +44,7 @@ def exit_code(study: Study) -> int:
     ending = study.ending
     if ending is not None and ending.signal is not None:
         return 130 if ending.signal == signal.SIGINT else 128 + ending.signal
-    if study.best() is None:
+    if study.best() is None and not study.ledger.spent.instances:
         return 3
     budget = study.problem.budget
     if budget is not None and budget.target and not study.ledger.spent.reached:
@@ -52,7 +54,8 @@ def exit_code(study: Study) -> int:
 
 def what_next(study: Study, arguments: Sequence[str]) -> str:
     """The commands that continue a sweep which is not done, and that look at its front, ready to paste."""
-    look = f"look: {shlex.join(['tuner', 'pareto', str(study.dir)])}"
+    verb = "status" if study.ledger.spent.instances else "pareto"
+    look = f"look: {shlex.join(['tuner', verb, str(study.dir)])}"
     interrupted = study.ending is not None and study.ending.signal is not None
     if study.stop_reason is not None and not interrupted:
         return look
@@ -61,6 +64,8 @@ def what_next(study: Study, arguments: Sequence[str]) -> str:
 
 def describe(study: Study, format: Format, *, width: int | None = None) -> str:
     """The front of a run that ended, against the baseline; one JSON document with `json`."""
+    if study.ledger.spent.instances:
+        return status_text(study, format)
     records = study.pareto()
     if format == "json":
         return render_trials(records, study, "json", thing="pareto")
@@ -170,11 +175,15 @@ def status_text(study: Study, format: Format, *, names: Sequence[str] = ()) -> s
         document |= {"front": len(study.pareto()), "hypervolume": volume, "reference": corner}
     stopping = stopping_view(study)
     document |= {} if stopping is None else {"early_stopping": stopping.to_json()}
+    stream = stream_view(study)
+    document |= {} if stream is None else {"stream": stream.to_json()}
     if format != "table" or names:
         return render_document(document, format, names)
     lines = [
         f"study {study.sweep.name} in {study.dir}: {'running' if running else 'not running'}",
-        f"{totals(study)} ({', '.join(f'{n} {state}' for state, n in sorted(counts.items())) or 'none yet'})",
+        f"{totals(study)} ({', '.join(f'{n} {state}' for state, n in sorted(counts.items())) or 'none yet'})"
+        if stream is None
+        else totals(study),
         f"time spent {clock(spent.seconds)}{f'; {reason}' if reason else ''}",
     ]
     if not running and (cut := sum(_cut_short(record) for record in study.records(states=("running",)))):
@@ -182,6 +191,7 @@ def status_text(study: Study, format: Format, *, names: Sequence[str] = ()) -> s
     if len(study.problem.objectives) > 1:
         lines.append(f"front of {document['front']}, hypervolume {document['hypervolume']:.5g}")
     lines += [] if stopping is None else stopping_lines(stopping)
+    lines += [] if stream is None else stream_lines(stream)
     for name, worth in calibration.items():
         lines.append(f"model{f' of {name}' if len(study.problem.objectives) > 1 else ''}: {worth}")
     if best is not None:

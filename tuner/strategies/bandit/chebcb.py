@@ -24,6 +24,7 @@ class Options:
         floor: A lower bound of the loss (of minus the metric, where that is maximised).
         eta_cap: An upper bound of its greed, for streams that change; None for none.
         conservative: The share by which it may cost more than the baseline; None for no such bound.
+        block: Instances a block at most; above 1 they are solved in blocks in tuner's own process (`tuner/stream.py`).
     """
 
     arms: int = 20
@@ -31,6 +32,7 @@ class Options:
     floor: float = 0.0
     eta_cap: float | None = None
     conservative: float | None = None
+    block: int = 1
 
     def __post_init__(self) -> None:
         if self.features < 1:
@@ -56,5 +58,6 @@ def build(problem: Problem, options: Options) -> Online:
         ),
         arms=options.arms,
         conservative=options.conservative,
+        block=options.block,
         needs_context=True,
     )

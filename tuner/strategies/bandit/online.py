@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tuner.problem import Problem
 
 _LOOK = 256
+_LONGEST = 1_000_000
 _ROOM = 0.05
 _SAME = 1e-9
 
@@ -56,6 +57,8 @@ class Online:
     Attributes:
         repeats: Configurations are proposed again and again, on purpose.
         arms: What is chosen from.
+        policy: What chooses, before the first decision.
+        block: Instances a block at most, for a stream that is solved in blocks.
     """
 
     repeats = True
@@ -69,6 +72,7 @@ class Online:
         arms: int,
         conservative: float | None,
         needs_context: bool = False,
+        block: int = 1,
     ) -> None:
         _check(problem, name, arms, conservative, needs_context=needs_context)
         self.arms = arms_of(problem.space, arms, problem.seed, baseline=problem.baseline)
@@ -77,12 +81,15 @@ class Online:
         self._delay = max(1, problem.parallel)
         self._known = np.empty((0, 0))
         setting = Setting(self._places, self._bounds(), problem.seed)
-        self._first = make(setting)
+        self.policy = make(setting)
+        self.block = block
+        if not 1 <= block <= _LONGEST:
+            raise ValueError(f"block must be a whole number from 1 to {_LONGEST:,}, but got {block!r}")
         if conservative is not None:
             assert problem.baseline is not None  # checked
             safe = [problem.space.key(config) for config in self.arms].index(problem.space.key(problem.baseline))
             model = contextual(setting.places, setting.bounds, seed=problem.seed)
-            self._first = Conservative(self._first, model, safe, conservative)
+            self.policy = Conservative(self.policy, model, safe, conservative)
         self._restart()
 
     def suggest(self, history: History, n: int, rng: np.random.Generator) -> list[Proposal]:
@@ -95,7 +102,7 @@ class Online:
         proposals = []
         for number in range(history.next_trial, history.next_trial + n):
             self._learn(numbers, arms, losses, upto=number - self._delay)
-            context = self._contexts(number, number + 1)
+            context = self.contexts(number, number + 1)
             block = self._policies[-1].choose(context, np.array([number]))
             proposals.append(self._proposal(block, context))
         return proposals
@@ -114,7 +121,7 @@ class Online:
         return Proposal(config=dict(self.arms[arm]), provenance=provenance, again=True)
 
     def _restart(self) -> None:
-        self._policies: deque[Policy] = deque([self._first], maxlen=self._delay)
+        self._policies: deque[Policy] = deque([self.policy], maxlen=self._delay)
         self._upto = -1  # the newest policy knows every finished trial up to here
         self._learned_rows = np.empty((0, 3))
 
@@ -133,7 +140,7 @@ class Online:
 
     def _told(self, newest: Policy, then: Policy, number: int, arm: int, loss: float) -> Policy:
         """The newest policy, told of a trial that `then` chose."""
-        context, arms = self._contexts(number, number + 1), np.array([arm])
+        context, arms = self.contexts(number, number + 1), np.array([arm])
         chosen = then.choose(context, np.array([number]))
         if chosen.arms[0] != arm:  # enqueued, say
             chosen = Block(arms, then.chances(context, arms))
@@ -155,8 +162,8 @@ class Online:
             losses = np.where(history.state == FAILED, worst, losses)
         return losses
 
-    def _contexts(self, start: int, end: int) -> Array:
-        """The contexts of the instances from `start` to `end`, (b, k)."""
+    def contexts(self, start: int, end: int) -> Array:
+        """Return the contexts of the instances from `start` to `end`, (b, k)."""
         context = self._problem.context
         if context is None:
             return np.empty((end - start, 0))
@@ -172,7 +179,7 @@ class Online:
             return np.empty((0, 2))
         if problem.context_bounds is not None:
             return np.array(problem.context_bounds, dtype=np.float64)
-        first = self._contexts(0, _LOOK)
+        first = self.contexts(0, _LOOK)
         low, high = first.min(axis=0), first.max(axis=0)
         room = _ROOM * np.maximum(high - low, 1e-12)
         return np.stack([low - room, high + room], axis=1)

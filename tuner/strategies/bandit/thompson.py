@@ -20,10 +20,12 @@ class Options:
     Attributes:
         arms: How many configurations it chooses from.
         conservative: The share by which it may cost more than the baseline; None for no such bound.
+        block: Instances a block at most; above 1 they are solved in blocks in tuner's own process (`tuner/stream.py`).
     """
 
     arms: int = 20
     conservative: float | None = None
+    block: int = 1
 
 
 def build(problem: Problem, options: Options) -> Online:
@@ -38,4 +40,5 @@ def build(problem: Problem, options: Options) -> Online:
         lambda setting: contextual(setting.places, setting.bounds, rule="thompson", seed=setting.seed),
         arms=options.arms,
         conservative=options.conservative,
+        block=options.block,
     )

@@ -23,6 +23,7 @@ class Options:
         floor: A lower bound of the loss (of minus the metric, where that is maximised); the least seen when None.
         rate: Of the learning rate, rate / sqrt(t).
         conservative: The share by which it may cost more than the baseline; None for no such bound.
+        block: Instances a block at most; above 1 they are solved in blocks in tuner's own process (`tuner/stream.py`).
     """
 
     arms: int = 20
@@ -30,6 +31,7 @@ class Options:
     floor: float | None = None
     rate: float = 2.0
     conservative: float | None = None
+    block: int = 1
 
     def __post_init__(self) -> None:
         if self.bins < 1:
@@ -57,5 +59,6 @@ def build(problem: Problem, options: Options) -> Online:
         ),
         arms=options.arms,
         conservative=options.conservative,
+        block=options.block,
         needs_context=options.bins > 1,
     )

@@ -21,11 +21,13 @@ class Options:
         arms: How many configurations it chooses from.
         beta: Standard deviations of optimism.
         conservative: The share by which it may cost more than the baseline; None for no such bound.
+        block: Instances a block at most; above 1 they are solved in blocks in tuner's own process (`tuner/stream.py`).
     """
 
     arms: int = 20
     beta: float = 2.0
     conservative: float | None = None
+    block: int = 1
 
 
 def build(problem: Problem, options: Options) -> Online:
@@ -40,4 +42,5 @@ def build(problem: Problem, options: Options) -> Online:
         lambda setting: contextual(setting.places, setting.bounds, rule="ucb", seed=setting.seed, beta=options.beta),
         arms=options.arms,
         conservative=options.conservative,
+        block=options.block,
     )
