@@ -519,7 +519,7 @@ def test_an_nni_experiment_becomes_a_sweep_with_conditions(tmp_path: Path) -> No
     }
     assert native["metrics"] == {"default": {"goal": "minimize"}}
     assert native["runner"] == {"cwd": "src", "gpus": 1}
-    assert (native["search"], native["early_stop"]) == ({"method": "nsga2"}, {"rule": "asha"})
+    assert (native["search"], native["early_stop"]) == ({"method": "nsga2"}, {"rule": "median"})
     sweep = load_sweep(dump_yaml(native))
     assert (sweep.name, sweep.budget.trials, sweep.budget.time, sweep.parallel) == ("my-exp", 20, 3600.0, 2)
     assert any("Medianstop" in note for note in notes)

@@ -6,7 +6,7 @@
 | `metricStrategies: min, max, latest` | `statistic: min, max, last` |
 | the default metrics collector: lines `name=value` on stdout | `stdout:` with a pattern |
 | `algorithm.algorithmName` | `search` |
-| `earlyStopping: medianstop` | `early_stop: asha` |
+| `earlyStopping: medianstop` | `early_stop: median` |
 | `maxTrialCount`, `maxFailedTrialCount`, `parallelTrialCount` | `budget.trials`, `budget.failures`, `parallel` |
 | `parameters`: `double int discrete categorical`, `feasibleSpace` (numbers as text) | ranges and values |
 | the trial template's `command` with `${trialParameters.x}` | `command` with the parameter's own name |
@@ -134,8 +134,10 @@ def _algorithm(spec: Mapping[str, Any], native: dict[str, Any], notes: list[str]
                 notes.append(f"algorithm setting {quote(setting)} is left out; options of search stand beside method")
     stopping = spec.get("earlyStopping")
     if isinstance(stopping, Mapping):
-        native["early_stop"] = {"rule": "asha"}
-        notes.append(f"earlyStopping {quote(stopping.get('algorithmName'))} becomes early_stop asha")
+        native["early_stop"] = {"rule": "median"}
+        notes.append(
+            f"earlyStopping {quote(stopping.get('algorithmName'))} becomes early_stop median, its settings left out"
+        )
 
 
 def _entries(value: Any) -> list[Any]:

@@ -42,7 +42,7 @@ _METHODS = {
 }
 _EXACT = ("tpe", "random", "gridsearch", "grid")
 _STOPPING = ("bohb", "hyperband")
-_ASSESSORS = ("medianstop", "curvefitting")
+_ASSESSORS = {"medianstop": "median", "curvefitting": "extrapolate"}
 
 
 def is_nni(data: Mapping[str, Any]) -> bool:
@@ -175,8 +175,9 @@ def _algorithms(config: Mapping[str, Any], native: dict[str, Any], notes: list[s
         if name.lower() not in _ASSESSORS:
             findings.add(("assessor", "name"), unknown("assessor", name, _ASSESSORS))
         else:
-            native["early_stop"] = {"rule": "asha"}
-            notes.append(f"assessor {name} becomes early_stop asha, without its class_args")
+            rule = _ASSESSORS[name.lower()]
+            native["early_stop"] = {"rule": rule}
+            notes.append(f"assessor {name} becomes early_stop {rule}, without its class_args")
 
 
 # ---- the search space
