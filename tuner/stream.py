@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,8 +20,7 @@ from tuner import blocks, inbox
 from tuner.errors import ObjectiveError, UsageError
 from tuner.objective import objective_of
 from tuner.proposer import make_strategy
-from tuner.randomness import trial_seed
-from tuner.strategies.bandit.decisions import Block, Policy, block_length
+from tuner.strategies.bandit.decisions import Block, Policy, block_length, uniforms
 from tuner.strategies.bandit.online import Online
 from tuner.trial import Metric, Trial
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 _NEWS_S = 10.0
 _INBOX_S = 0.5
+_SEEDS = 7  # the stream of draws that trials are seeded with
 
 
 def run_blocks(study: Study, observer: Observer, interrupts: Interrupts) -> None:
@@ -99,9 +100,11 @@ class _Solving:
 
     def _evaluate(self, numbers: NDArray[np.int64], contexts: Array, block: Block) -> dict[str, Array]:
         known, seed = self._study.problem.context is not None, self._study.problem.seed
+        here = self._study.dir or Path()
+        seeds = (uniforms(seed, numbers, _SEEDS) * 2.0**31).astype(np.int64).tolist()
         trials = [
-            Trial(number=number, seed=trial_seed(seed, number), context=tuple(context) if known else None)
-            for number, context in zip(numbers.tolist(), contexts.tolist(), strict=True)
+            Trial(number=number, seed=own, dir=here, context=tuple(context) if known else None)
+            for number, own, context in zip(numbers.tolist(), seeds, contexts.tolist(), strict=True)
         ]
         configs = [dict(self._strategy.arms[arm]) for arm in block.arms]
         where = f"instances {numbers[0]} to {numbers[-1]}"

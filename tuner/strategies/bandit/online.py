@@ -79,7 +79,7 @@ class Online:
         self._name, self._problem = name, problem
         self._places = problem.space.encoding.encode_many(self.arms)[0]
         self._delay = max(1, problem.parallel)
-        self._known = np.empty((0, 0))
+        self._known: list[tuple[float, ...]] = []
         setting = Setting(self._places, self._bounds(), problem.seed)
         self.policy = make(setting)
         self.block = block
@@ -167,10 +167,8 @@ class Online:
         context = self._problem.context
         if context is None:
             return np.empty((end - start, 0))
-        if len(self._known) < end:
-            fresh = [context(number) for number in range(len(self._known), max(end, len(self._known) + _LOOK))]
-            self._known = np.array([*self._known.tolist(), *fresh], dtype=np.float64)
-        return self._known[start:end]
+        self._known.extend(context(number) for number in range(len(self._known), end))
+        return np.array(self._known[start:end], dtype=np.float64)
 
     def _bounds(self) -> Array:
         """The declared range of the contexts, or that of the first ones and a little more."""
