@@ -2,8 +2,10 @@
 
     python benchmarks/early_stopping.py race 5 50 random+asha,asha,hyperband,bohb
     python benchmarks/early_stopping.py audit 3 100
-    python benchmarks/early_stopping.py front 3 60
-    python benchmarks/early_stopping.py race SEEDS TRIALS METHODS | audit SEEDS TRIALS | front SEEDS TRIALS
+    python benchmarks/early_stopping.py front 3 60 1 true
+    python benchmarks/early_stopping.py race SEEDS TRIALS METHODS
+    python benchmarks/early_stopping.py audit SEEDS TRIALS
+    python benchmarks/early_stopping.py front SEEDS TRIALS MIN_STEPS FEASIBLE_FIRST
 
 Small networks on scikit-learn's digits, 27 epochs each; the score is the log loss on digits held out. `race`: random
 search spends TRIALS times 27 epochs, and its best loss is the target; each method gets as many epochs and is done when
@@ -176,7 +178,7 @@ GOALS: dict[str, Any] = {
 }
 
 
-def front(seeds: int, trials: int) -> None:
+def front(seeds: int, trials: int, **early_stop: Any) -> None:
     lost = members = 0
     for seed in range(seeds):
         digits, one, half = Digits(seed), Cluster(workers=1, stragglers=0.0), trials * EPOCHS // 2
@@ -184,10 +186,10 @@ def front(seeds: int, trials: int) -> None:
         simulate(full, digits, one, steps=EPOCHS)
         volumes = {}
         for method in ("random", "random+asha"):
-            study = Study.create({**sweep(method, seed, 100 * trials), "metrics": GOALS})
+            study = Study.create({**sweep(method, seed, 100 * trials, **early_stop), "metrics": GOALS})
             simulate(study, digits, one, steps=EPOCHS, limit=half)
             volumes[method] = study.hypervolume()[0]
-        stopped = Study.create({**sweep("random+asha", seed, trials), "metrics": GOALS})
+        stopped = Study.create({**sweep("random+asha", seed, trials, **early_stop), "metrics": GOALS})
         played = simulate(stopped, digits, one, steps=EPOCHS)
         best = {record.trial for record in full.pareto()}
         gone = {trial for trial in best if stopped.read(trial).state == "pruned"}
@@ -205,6 +207,6 @@ if __name__ == "__main__":
     if sys.argv[1] == "race":
         race(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4].split(","))
     elif sys.argv[1] == "front":
-        front(int(sys.argv[2]), int(sys.argv[3]))
+        front(int(sys.argv[2]), int(sys.argv[3]), min_steps=int(sys.argv[4]), feasible_first=sys.argv[5] == "true")
     else:
         audit(int(sys.argv[2]), int(sys.argv[3]))

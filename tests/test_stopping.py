@@ -222,6 +222,15 @@ def test_asha_ranks_what_is_feasible_first() -> None:
     assert say(made, better, {"score": 0.6, "memory": 39.0}) is None
 
 
+def test_asha_may_take_a_violation_for_one_more_objective() -> None:
+    rule = {"rule": "asha", "eta": 2, "feasible_first": False}
+    made = study(rule, metrics={"score": "maximize", "memory": {"max": 40.0}})
+    good, over, both = begin(made, 3)
+    assert say(made, good, {"score": 0.5, "memory": 30.0}) is None
+    assert say(made, over, {"score": 0.9, "memory": 41.0}) is None  # better in one, worse in the other
+    assert say(made, both, {"score": 0.4, "memory": 42.0}) == 1
+
+
 def test_a_metric_that_follows_from_the_configuration_is_known_on_the_way() -> None:
     metrics = {"score": "maximize", "size": {"goal": "minimize", "formula": "x * 10"}}
     made = study({"rule": "asha", "eta": 3}, metrics=metrics)

@@ -26,11 +26,14 @@ class Options:
         eta: Of the trials at a rung, 1/eta go on. At least 2.
         min_steps: The first rung, in reported steps.
         max_rungs: Rungs lie at min_steps * eta**k for k < max_rungs.
+        feasible_first: Whether what violates a constraint comes after what meets all; otherwise the violation counts as
+            one more objective, for constraints that only a trained model meets.
     """
 
     eta: int = 3
     min_steps: int = 1
     max_rungs: int = 10
+    feasible_first: bool = True
 
     def __post_init__(self) -> None:
         if self.eta < 2 or self.min_steps < 1 or self.max_rungs < 1:
@@ -42,6 +45,7 @@ class Asha:
 
     def __init__(self, options: Options) -> None:
         self._eta = options.eta
+        self._feasible_first = options.feasible_first
         self._rungs = [options.min_steps * options.eta**k for k in range(options.max_rungs)]
         self._curves = Curves()
 
@@ -51,7 +55,7 @@ class Asha:
         return any(self._curves.arrived(trial, rung) and not self._goes_on(trial, rung) for rung in self._rungs)
 
     def _goes_on(self, trial: int, rung: int) -> bool:
-        found = self._curves.rank(trial, rung)
+        found = self._curves.rank(trial, rung, feasible_first=self._feasible_first)
         return found is None or found[0] < max(found[1] // self._eta, 1)
 
 

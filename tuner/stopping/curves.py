@@ -120,15 +120,16 @@ class Curves:
         """Whether a trial's latest report is the one that counts at `step`."""
         return self.reached(step).get(trial, -1) == len(self.told[trial].steps) - 1
 
-    def rank(self, trial: int, step: int) -> tuple[int, int] | None:
+    def rank(self, trial: int, step: int, *, feasible_first: bool = True) -> tuple[int, int] | None:
         """How many trials at `step` are ahead of one, and how many are there, itself included; None: it is not.
 
-        Ahead is in an earlier front of non-dominated sorting, feasible before infeasible (Deb et al. 2002).
+        Ahead is in an earlier front of non-dominated sorting, feasible before infeasible (Deb et al. 2002); or, without
+        `feasible_first`, with the violation as one more objective, as it may yet go away.
         """
         trials, Y, V = self.peers(step)
         if trial not in trials:
             return None
-        order = pareto.ranks(Y, V == 0.0, V)
+        order = pareto.ranks(Y, V == 0.0, V) if feasible_first else pareto.ranks(np.column_stack([Y, -V]))
         return int((order < order[trials.index(trial)]).sum()), len(trials)
 
 
