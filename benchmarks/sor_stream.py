@@ -1,7 +1,7 @@
 """SOR over a stream of systems: bandits choose omega for each, against the best fixed omega and the best for each.
 
     python benchmarks/sor_stream.py [--seeds 20] [--instances 5000] [--streams high low heat] [--workers 1]
-                                    [--longest 1]
+                                    [--longest 1] [--plot docs/sor-stream.svg]
 
 The published experiment (Khodak, Chow, Balcan and Talwalkar, "Learning to Relax", 2024): 5,000 systems (A + c I) x = b
 on a 10 x 10 grid, 20 values of omega, two distributions of shifts; and Crank-Nicolson steps of the heat equation on
@@ -129,6 +129,36 @@ def report(stream: str, runs: list[dict[str, Array]], seconds: float) -> None:
         print(f"{'pass' if value <= limit else 'FAIL'}  {text}: {value:.3f}, at most {limit}")
 
 
+SHOWN = {
+    "tsallis-inf": "#d1495b",
+    "tsallis-inf, 5 bins": "#edae49",
+    "chebcb": "#66a182",
+    "thompson": "#00518c",
+    "best arm per instance": "#555555",
+}
+
+
+def plot(file: Path, found: dict[str, list[dict[str, Array]]]) -> None:
+    """The mean so far against the number of systems, one panel a stream."""
+    import matplotlib as mpl
+    import matplotlib.pyplot as plt
+
+    mpl.rcParams.update({"svg.hashsalt": "sor", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
+    figure, panels = plt.subplots(1, len(found), figsize=(4.2 * len(found), 3.2), squeeze=False)
+    for panel, (stream, runs) in zip(panels[0], found.items(), strict=True):
+        fixed = min((name for name in runs[0] if name.startswith("omega")), key=lambda name: runs[0][name].mean())
+        for name, colour in {**SHOWN, fixed: "#999999"}.items():
+            so_far = np.mean([np.cumsum(run[name]) / np.arange(1, len(run[name]) + 1) for run in runs], axis=0)
+            label = f"{name}, the best fixed" if name == fixed else name
+            dashed = "--" if name in (fixed, "best arm per instance") else "-"
+            panel.plot(np.arange(1, len(so_far) + 1), so_far, dashed, color=colour, label=label, linewidth=1.4)
+        panel.set(xscale="log", yscale="log", xlabel="systems solved", title=f"{stream}, {len(runs)} seeds")
+    panels[0][0].set_ylabel("iterations a system, mean so far")
+    panels[0][-1].legend(frameon=False, fontsize=8)
+    figure.tight_layout()
+    figure.savefig(file, metadata={"Date": None})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=20)
@@ -136,8 +166,10 @@ def main() -> None:
     parser.add_argument("--streams", nargs="+", default=["high", "low", "heat"], choices=sorted(SIDES))
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--longest", type=int, default=1, help="instances a block at most")
+    parser.add_argument("--plot", type=Path, help="write a picture of the means here")
     parser.add_argument("--cache", type=Path, default=Path(".tuner/sor-tables"))
     given = parser.parse_args()
+    found = {}
     for stream in given.streams:
         began = time.perf_counter()
         each = partial(one_seed, stream=stream, instances=given.instances, longest=given.longest, folder=given.cache)
@@ -145,7 +177,10 @@ def main() -> None:
             cached(stream, given.instances, 0, given.cache)
         with ProcessPoolExecutor(given.workers) as pool:
             runs = list(pool.map(each, range(given.seeds)))
+        found[stream] = runs
         report(stream, runs, time.perf_counter() - began)
+    if given.plot is not None:
+        plot(given.plot, found)
 
 
 if __name__ == "__main__":
