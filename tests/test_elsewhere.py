@@ -86,3 +86,24 @@ def test_what_duplicates_are_for_is_the_users_to_say() -> None:
     search = {"method": "auto", "duplicates": "reject"}
     study = play(lambda config: config["x"] + 0.3 * rng.normal(), 24, search, {"x": LURE["x"], "z": LURE["z"]})
     assert study.history.n_seen == 24
+
+
+def test_sizes_that_no_good_trial_had_are_not_beyond_what_is_wanted() -> None:
+    """Loss falls with size; trials larger than the baseline fail at first. The front reaches beyond the baseline."""
+    study = tuner.Study.create(
+        {
+            "name": "sizes",
+            "parameters": {"layers": {"min": 1, "max": 8}, "x": {"min": 0.0, "max": 1.0}},
+            "metrics": {"loss": "minimize", "size": {"goal": "minimize", "formula": "layers * 10"}},
+            "baseline": {"layers": 4, "x": 0.5},
+            "search": {"method": "gp", "initial": 8, **QUICK},
+            "budget": {"trials": 20},
+        }
+    )
+    for number in range(20):
+        proposal = study.ask()
+        if number < 8 and proposal.config["layers"] > 4:
+            study.fail(proposal.trial, "timeout", "the machine was busy")
+        else:
+            study.tell(proposal.trial, {"loss": 1 / proposal.config["layers"] + (proposal.config["x"] - 0.5) ** 2})
+    assert max(record.metrics["size"] for record in study.pareto()) > 44  # beyond the corner that 40 gives

@@ -8,6 +8,7 @@ classifier, and enough to leave a region where trials crash.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -103,11 +104,12 @@ class Observations:
         """The `n` best inputs, feasible first, shape (<= n, d)."""
         return self.X[self.best_rows(n)]
 
-    def reference(self, declared: list[float | None]) -> Array:
+    def reference(self, declared: list[float | None], *, worst: Mapping[int, float] | None = None) -> Array:
         """The hypervolume corner, shape (m,): as declared (maximised), inferred where None.
 
         Inferred from the best rows, at least eight of them: a corner close to a front of two or three points would
-        make everything beyond them worthless.
+        make everything beyond them worthless. No better than `worst`, objective -> value, which is known of objectives
+        that follow from the configuration: a size that no good trial had so far is not beyond what is wanted.
         """
         known = self.objectives[self.complete & self.feasible]
         known = known if len(known) else self.objectives[self.complete]
@@ -115,6 +117,8 @@ class Observations:
         size = max(int((rank == 0).sum()), _REFERENCE_ROWS)
         best = known[np.argsort(rank, kind="stable")[:size]]
         inferred = np.minimum(pareto.infer_reference(best), best.min(axis=0) - 0.1 * np.ptp(best, axis=0))
+        for j, value in (worst or {}).items():
+            inferred[j] = min(inferred[j], value - 0.1 * (known[:, j].max() - value))
         return np.array([corner if given is None else given for given, corner in zip(declared, inferred)])
 
 

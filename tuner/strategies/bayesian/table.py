@@ -68,7 +68,8 @@ class Table:
         """What is wanted of the columns, in the surrogate's units."""
         m, k, loc, scale = self.n_objectives, self.n_objectives + self.n_margins, surrogate.loc, surrogate.scale
         declared = [None if o.reference is None else o.sign * o.reference for o in problem.objectives]
-        reference = torch.from_numpy(data.reference(declared)).to(loc.device)
+        worst = {j: float(function(self.X).min()) for j, function in self.known.items() if j < m}
+        reference = torch.from_numpy(data.reference(declared, worst=worst)).to(loc.device)
 
         def standardised(j: int, function: Function) -> Function:
             return lambda x: (function(x) - loc[j]) / scale[j]
