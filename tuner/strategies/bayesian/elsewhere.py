@@ -1,10 +1,10 @@
 """Elsewhere: a look outside the basin where the search has settled.
 
 A model that has settled proposes smaller and smaller steps around the incumbent, because it is sure of what is not
-there. So once the best value has been within a twentieth for a while, every third proposal is what promises most among
-configurations that differ from the incumbent in a few columns, and by much: so much that the model's own covariance
-with the incumbent is low. A few columns, for what matters in practice are effects of one column and of two; far corners
-of the whole space, of which a model knows least, promise much and hold little.
+there. So once the best value has been within a twentieth for a while, every second or third proposal is what promises
+most among configurations that differ from the incumbent in a few columns, and by much: so much that the model's own
+covariance with the incumbent is low. A few columns, for what matters in practice are effects of one column and of two;
+far corners of the whole space, of which a model knows least, promise much and hold little.
 """
 
 from __future__ import annotations

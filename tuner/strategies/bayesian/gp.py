@@ -10,7 +10,7 @@ there is a proposal, and the provenance says why it is another one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -22,6 +22,8 @@ from tuner.strategies.sobol import SobolSequence
 from tuner.trial import Proposal, Provenance
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from tuner.problem import Problem
     from tuner.strategies.bayesian.engine import Engine
 
@@ -61,6 +63,12 @@ class Options:
         for name in ("fit_steps", "restarts", "raw_samples", "mc_samples", "maxiter", "max_rows"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, but got {getattr(self, name)}")
+
+
+def shared(options: DataclassInstance) -> Options:
+    """What another strategy was told of the things that `gp` can be told, too; the rest as it comes."""
+    known = {field.name for field in fields(Options)}
+    return Options(**{f.name: getattr(options, f.name) for f in fields(options) if f.name in known})
 
 
 def initial_trials(problem: Problem, options: Options) -> int:

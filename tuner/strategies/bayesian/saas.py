@@ -52,15 +52,7 @@ class Options:
 
 def build(problem: Problem, options: Options) -> gp.GpSearch:
     """Return the strategy; it works on every problem."""
-    shared = gp.Options(
-        initial=options.initial,
-        fit_steps=options.fit_steps,
-        restarts=options.restarts,
-        raw_samples=options.raw_samples,
-        mc_samples=options.mc_samples,
-        maxiter=options.maxiter,
-        max_rows=options.max_rows,
-    )
+    shared = gp.shared(options)
 
     def engine() -> Engine:
         module = catalog.load("kernels", "saas")

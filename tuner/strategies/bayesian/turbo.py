@@ -82,15 +82,7 @@ class Turbo:
     """See the module."""
 
     def __init__(self, problem: Problem, options: Options) -> None:
-        shared = gp.Options(
-            initial=options.initial,
-            fit_steps=options.fit_steps,
-            restarts=options.restarts,
-            raw_samples=options.raw_samples,
-            mc_samples=options.mc_samples,
-            maxiter=options.maxiter,
-            max_rows=options.max_rows,
-        )
+        shared = gp.shared(options)
         self._rules = Rules(
             initial=gp.initial_trials(problem, shared),
             first=options.length_initial,
