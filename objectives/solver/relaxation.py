@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 _CHECK_EVERY = 32
+_CG_CHECK_EVERY = 8
 RED, BLACK = 0, 1
 
 
@@ -134,7 +135,7 @@ def sor(
     b: Tensor,
     *,
     x0: Tensor | None = None,
-    tolerance: float = 1e-8,
+    tolerance: Tensor | float = 1e-8,
     cap: int = 10_000,
     solutions: bool = False,
 ) -> Solved:
@@ -149,7 +150,7 @@ def sor(
         omega: Relaxation in (0, 2), (n,).
         b: Right sides, (m, m, n).
         x0: Where to start, (m, m, n); zero when None.
-        tolerance: Of |r| / |r0|, in the Euclidean norm.
+        tolerance: Of |r| / |r0|, in the Euclidean norm; one for all, or (n,).
         cap: Iterations at most.
         solutions: Whether to return x.
     """
@@ -196,40 +197,49 @@ def ssor_cg(
     b: Tensor,
     *,
     x0: Tensor | None = None,
-    tolerance: float = 1e-8,
+    tolerance: Tensor | float = 1e-8,
     cap: int = 10_000,
     preconditioned: bool = True,
 ) -> Solved:
     """Solve n systems by conjugate gradients, preconditioned by one symmetric SOR sweep in red-black order.
 
     M = (D + omega L) D^-1 (D + omega L') / (omega (2 - omega)), and the identity when not `preconditioned`.
-    Arguments as for `sor`.
+    Arguments as for `sor`. Systems that have converged leave the batch here, too.
     """
-    colours = _Colours(grid)
-    D = grid.diagonal[:, :, None] + c
+    colours, n = _Colours(grid), len(c)
     x = torch.zeros_like(b) if x0 is None else x0.clone()
     r = b - apply(grid, c, x)
     limit = (tolerance**2) * (r * r).sum((0, 1))
-    iterations = torch.full((len(c),), cap, dtype=torch.int64, device=b.device)
-    done = torch.zeros(len(c), dtype=torch.bool, device=b.device)
-    inverse: Callable[[Tensor], Tensor] = _symmetric(colours, D, omega) if preconditioned else torch.clone
-    z = inverse(r)
-    p, rz = z.clone(), (r * z).sum((0, 1))
+    iterations = torch.full((n,), cap, dtype=torch.int64, device=b.device)
+    left, done = torch.arange(n, device=b.device), torch.zeros(n, dtype=torch.bool, device=b.device)
+    solved, own = x, x.clone()
+    inverse: Callable[[Tensor], Tensor] = torch.clone
+    if preconditioned:
+        inverse = _symmetric(colours, grid.diagonal[:, :, None] + c, omega)
+    p, rz = r, torch.ones_like(limit)
     for k in range(cap):
         fresh = ~done & ((r * r).sum((0, 1)) < limit)
-        iterations[fresh] = k
+        iterations[left[fresh]] = k
         done |= fresh
-        if bool(done.all()):
-            break
-        q = apply(grid, c, p)
-        step = torch.where(done, 0.0, rz / (p * q).sum((0, 1)))
-        x += step * p
-        r -= step * q
+        if k % _CG_CHECK_EVERY == 0 and bool(done.any()):
+            solved[:, :, left] = own
+            if bool(done.all()):
+                break
+            stay = ~done
+            left, c, omega, own, r, p = left[stay], c[stay], omega[stay], own[:, :, stay], r[:, :, stay], p[:, :, stay]
+            limit, rz, done = limit[stay], rz[stay], done[stay]
+            if preconditioned:
+                inverse = _symmetric(colours, grid.diagonal[:, :, None] + c, omega)
         z = inverse(r)
         fresh_rz = (r * z).sum((0, 1))
-        p = z + torch.where(done, 0.0, fresh_rz / rz) * p
-        rz = torch.where(done, rz, fresh_rz)
-    return Solved(iterations, done, x)
+        p = z + torch.where(done, 0.0, fresh_rz / rz) * p if k else z
+        rz = fresh_rz
+        q = apply(grid, c, p)
+        step = torch.where(done, 0.0, rz / (p * q).sum((0, 1)))
+        own += step * p
+        r -= step * q
+    solved[:, :, left] = own
+    return Solved(iterations, iterations < cap, solved)
 
 
 def _symmetric(colours: _Colours, D: Tensor, omega: Tensor) -> Callable[[Tensor], Tensor]:
