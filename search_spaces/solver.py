@@ -14,6 +14,7 @@ from tuner.space import SearchSpace
 
 SOR_OMEGA = (1.0, 1.95)
 SSOR_OMEGA = (2.0 * math.sqrt(2.0) - 2.0, 1.9)
+TOLERANCE = (1e-10, 1e-1)
 SOLVERS = ("sor", "ssor-cg", "cg")
 
 
@@ -31,6 +32,11 @@ def any_solver() -> SearchSpace:
     """Return the space of the solver and its omega; plain conjugate gradients have none."""
     omega = Float("omega", SSOR_OMEGA[0], SOR_OMEGA[1], when="solver != 'cg'")
     return SearchSpace([Choice("solver", SOLVERS), omega])
+
+
+def with_tolerance(space: SearchSpace) -> SearchSpace:
+    """Return a space with the tolerance of the residual beside its parameters."""
+    return SearchSpace([*space.parameters, Float("tolerance", *TOLERANCE, log=True)])
 
 
 def spaces() -> dict[str, Callable[[], SearchSpace]]:

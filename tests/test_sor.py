@@ -154,6 +154,27 @@ def test_the_objective_solves_one_or_many() -> None:
     assert heat.evaluate({"omega": 1.0}, Trial(number=0))["iterations"] > 0
 
 
+@pytest.mark.parametrize("stream", ["high", "heat", "heat-varied"])
+def test_a_free_tolerance_is_paid_for_in_error(stream: str) -> None:
+    sor = build(stream=stream, side=12, solver="any", tolerance="free")
+    assert sor.metrics["error"].goal == "minimize" and sor.metrics["work"].goal == "minimize"
+    assert {"solver", "omega", "tolerance"} == {parameter.name for parameter in sor.space.parameters}
+    configs = [{"solver": name, "omega": 1.2, "tolerance": 10.0**-k} for name in ("sor", "ssor-cg") for k in (1, 4, 10)]
+    found = sor.evaluate_batch(configs, [Trial(number=3)] * len(configs))
+    for three in (found[:3], found[3:]):
+        errors, work = [each["error"] for each in three], [each["work"] for each in three]
+        assert errors == sorted(errors, reverse=True) and work == sorted(work)
+        assert errors[-1] < 1e-7  # 1e-10 times the condition number, below 100 here
+
+
+def test_conductivity_varies_and_the_best_omega_with_it() -> None:
+    kx, ky = streams.conductivity(9, varied=True)
+    assert kx.shape == (10, 9) and ky.shape == (9, 10)
+    assert kx.max() / kx.min() > 8.0
+    counts = reference.counts("heat-varied", 9, 12, np.array([1.0, 1.5]))
+    assert (counts[:, -1] <= 1.5 * counts[:, :-1].min(axis=1)).all()  # constant coefficients' omega is a fair guess
+
+
 @pytest.mark.parametrize("options", [{"stream": "mid"}, {"side": 2}, {"solver": "jacobi"}, {"tolerance": 0.0}])
 def test_options_out_of_range_are_named(options: dict[str, object]) -> None:
     with pytest.raises(UsageError, match=next(iter(options))):

@@ -38,6 +38,7 @@ def solve(
     x0: Tensor | None = None,
     tolerance: Tensor | float = 1e-8,
     cap: int = 10_000,
+    solutions: bool = True,
     engine: Engine = "auto",
 ) -> Solved:
     """Solve n systems on the device that b is on.
@@ -51,6 +52,7 @@ def solve(
         x0: Where to start, (m, m, n); zero when None.
         tolerance: Of |r| / |r0|; one for all, or (n,).
         cap: Iterations at most.
+        solutions: Whether x is wanted; sweeps in torch take a third longer with it.
         engine: "auto" for what `chosen` says.
     """
     if chosen(solver, b, engine) == "triton":
@@ -60,6 +62,6 @@ def solve(
         found = method(grid.kx, grid.ky, c, omega, b, x0=x0, tolerance=tolerance, cap=cap)
         return Solved(found.iterations, found.converged, found.x)
     if solver == "sor":
-        return relaxation.sor(grid, c, omega, b, x0=x0, tolerance=tolerance, cap=cap, solutions=True)
+        return relaxation.sor(grid, c, omega, b, x0=x0, tolerance=tolerance, cap=cap, solutions=solutions)
     wanted = solver == "ssor-cg"
     return relaxation.ssor_cg(grid, c, omega, b, x0=x0, tolerance=tolerance, cap=cap, preconditioned=wanted)

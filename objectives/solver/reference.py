@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tuner.objectives.solver import relaxation, streams, young
+from tuner.objectives.solver import batched, relaxation, streams, young
 
 Array = NDArray[np.float64]
 _CELLS = 60_000  # of a batch: what stays in a core's cache
@@ -14,6 +14,10 @@ _LEAST = 64
 
 def systems(stream: str, side: int, instances: int, *, seed: int = 0) -> tuple[Array, Array, Array, Array | None]:
     """Return contexts (n,), shifts (n,), right sides (side, side, n) and states to start from, None for zero."""
+    if stream == "heat-varied":
+        c, b, start = zip(*(streams.varied_system(number, side) for number in range(instances)), strict=True)
+        contexts = np.array([streams.heat_coefficient(number) for number in range(instances)])
+        return contexts, np.array(c), np.stack(b, axis=-1), np.stack(start, axis=-1)
     if stream == "heat":
         c, b, start = zip(*streams.heat_systems(side, instances), strict=True)
         contexts = np.array([streams.heat_coefficient(number) for number in range(instances)])
@@ -26,13 +30,15 @@ def systems(stream: str, side: int, instances: int, *, seed: int = 0) -> tuple[A
 def counts(stream: str, side: int, instances: int, omegas: Array, *, seed: int = 0, device: str = "cpu") -> Array:
     """Return SOR's iterations of every system with every omega, (n, len(omegas) + 1); the last with Young's omega.
 
-    The least mean of a column is the best fixed omega, the least of a row that system's best.
+    The least mean of a column is the best fixed omega, the least of a row that system's best. Young's omega is that of
+    constant coefficients, and only a guess for `heat-varied`.
     """
     _, c, b, start = systems(stream, side, instances, seed=seed)
     best = young.best_omega(young.jacobi_radius(side, c))
     columns = [*(np.full(instances, omega) for omega in omegas), best]
     found = np.empty((instances, len(columns)))
-    grid, batch = relaxation.poisson(side, device=device), max(_LEAST, _CELLS // side**2)
+    kx, ky = (torch.from_numpy(k).to(device) for k in streams.conductivity(side, varied=stream == "heat-varied"))
+    grid, batch = relaxation.Grid(kx, ky), max(_LEAST, _CELLS // side**2)
     batch = batch if device == "cpu" else instances
     order = np.argsort(c)  # alike systems together: a batch lasts as long as its slowest
     for first in range(0, instances, batch):
@@ -41,6 +47,6 @@ def counts(stream: str, side: int, instances: int, omegas: Array, *, seed: int =
         begin = None if start is None else torch.from_numpy(start[:, :, rows]).to(device)
         for column, omega in enumerate(columns):
             relaxed = torch.from_numpy(omega[rows]).to(device)
-            solved = relaxation.sor(grid, shifts, relaxed, right, x0=begin)
+            solved = batched.solve("sor", grid, shifts, relaxed, right, x0=begin, solutions=False)
             found[rows, column] = solved.iterations.cpu().numpy()
     return found

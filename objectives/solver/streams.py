@@ -3,6 +3,7 @@
     high    c = -0.15 + 0.6 Beta(0.5, 1.5), right sides of independent normal numbers
     low     c = -0.15 + 0.6 Beta(2, 6), likewise (Khodak et al. 2024, section 4.1)
     heat    Crank-Nicolson steps of the heat equation on the unit square, whose coefficient changes with time (4.2)
+    heat-varied     implicit steps of du/dt = a(t) div(k grad u) + f, where k varies in space by a factor of 20
 
 The shifts of the first two suit a side of 10, where the least eigenvalue without shift is 0.162; on other grids they
 are scaled so that the least eigenvalue with shift keeps its ratio to that without.
@@ -89,6 +90,54 @@ def heat_systems(side: int, steps: int = HEAT_STEPS) -> Iterator[tuple[float, Ar
         spectrum = dstn(u, type=1) * (c - eigen) + c * dt * dstn(force, type=1)
         yield c, idstn(spectrum, type=1), u
         u = idstn(spectrum / (c + eigen), type=1)
+
+
+def conductivity(side: int, *, varied: bool) -> tuple[Array, Array]:
+    """Return k at the faces between rows, (side + 1, side), and columns, (side, side + 1): 1, or varied.
+
+    Varied it is exp(1.5 sin(2 pi x) sin(3 pi y)), between 0.22 and 4.48.
+    """
+    if not varied:
+        return np.ones((side + 1, side)), np.ones((side, side + 1))
+    h = 1.0 / (side + 1)
+    between, at = (np.arange(side + 1) + 0.5) * h, np.arange(1, side + 1) * h
+
+    def k(x: Array, y: Array) -> Array:
+        found: Array = np.exp(1.5 * np.sin(2.0 * np.pi * x)[:, None] * np.sin(3.0 * np.pi * y)[None, :])
+        return found
+
+    return k(between, at), k(at, between)
+
+
+def warmth(number: int, side: int) -> Array:
+    """Return the state before step `number` of `heat-varied`: a mode of the square and a bump that circles."""
+    t, place = number * HEAT_SECONDS / HEAT_STEPS, np.arange(1, side + 1) / (side + 1)
+    mode = np.sin(np.pi * place)[:, None] * np.sin(np.pi * place)[None, :]
+    angle = 2.0 * np.pi * _TURNS * t
+    return mode + _disc(side, 0.5 + 0.25 * np.cos(angle), 0.5 + 0.25 * np.sin(angle), _BUMP)
+
+
+def varied_system(number: int, side: int) -> tuple[float, Array, Array]:
+    """Return (c, b, start) of a step of `heat-varied`, whose source is what makes `warmth` the solution."""
+    number %= HEAT_STEPS
+    c, u = heat_shift(number, side), warmth(number + 1, side)
+    kx, ky = conductivity(side, varied=True)
+    padded = np.pad(u, 1)
+    b: Array = (kx[:-1] + kx[1:] + ky[:, :-1] + ky[:, 1:] + c) * u
+    b -= kx[:-1] * padded[:-2, 1:-1] + kx[1:] * padded[2:, 1:-1]
+    b -= ky[:, :-1] * padded[1:-1, :-2] + ky[:, 1:] * padded[1:-1, 2:]
+    return c, b, warmth(number, side)
+
+
+def solution(c: Array, b: Array) -> Array:
+    """Return x of (A + c I) x = b for constant coefficients, in the sine basis; c (n,), b (side, side, n)."""
+    from scipy.fft import dstn, idstn
+
+    side = len(b)
+    wave = 4.0 * np.sin(np.pi * np.arange(1, side + 1) / (2 * (side + 1))) ** 2
+    eigen = (wave[:, None] + wave[None, :])[:, :, None] + c
+    found: Array = idstn(dstn(b, type=1, axes=(0, 1)) / eigen, type=1, axes=(0, 1))
+    return found
 
 
 def _disc(side: int, x: float, y: float, width: float) -> Array:
