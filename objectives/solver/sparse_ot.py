@@ -32,8 +32,8 @@ class SparseOt:
         space: `transport/sparse-ot` of `tuner.search_spaces`.
         metrics: Means over the problems. gap, (cost of the plan, rounded to the masses asked for, - least cost) / least
             cost, never negative; nonzeros, of the solver's plan, a column; evaluations of the dual and its gradient;
-            all three are minimised. violation, half of what the masses of rows and columns are off, as a share of all mass;
-            seconds.
+            all three are minimised. violation, half of what the masses of rows and columns are off, as a share of all
+            mass; seconds.
     """
 
     def __init__(self, points: int, instances: int, seed: int) -> None:
