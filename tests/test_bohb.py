@@ -111,7 +111,14 @@ def test_both_models_propose_in_conditional_spaces(model: str) -> None:
 
 
 def test_options_that_do_not_fit_are_refused() -> None:
-    for wrong in ({"model": "rf"}, {"eta": 1}, {"random_fraction": 2.0}, {"top": 0.0}, {"min_points": 1}):
+    for wrong in (
+        {"model": "rf"},
+        {"eta": 1},
+        {"random_fraction": 2.0},
+        {"top": 0.0},
+        {"min_points": 1},
+        {"brackets": 0},
+    ):
         with pytest.raises(ValueError, match="must"):
             Options(**wrong)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="add `fidelity:"):
@@ -127,3 +134,13 @@ def test_it_halves_random_searchs_regret_on_counting_ones() -> None:
         return 1.0 - float(np.mean([line["at"]["32"] for line in lines])) / 16.0
 
     assert regret("bohb") <= 0.5 * regret("random")
+
+
+def test_half_of_the_kinds_of_brackets_are_used_unless_told() -> None:
+    problem = dataclasses.replace(make_problem(numeric()), fidelity=Fidelity(parameter="epochs", min=1, max=27))
+    starts = {}
+    for brackets in (None, 1, 4):
+        lab = Lab(problem)
+        lab.run(build("bohb", problem, brackets=brackets), 90)
+        starts[brackets] = {lab.fidelities.get(number, 27) for number in lab.trials if number not in lab.origins}
+    assert starts == {None: {1, 3}, 1: {1}, 4: {1, 3, 9, 27}}
