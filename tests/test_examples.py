@@ -113,3 +113,10 @@ def test_sor_chooses_omega_by_the_shift(tmp_path: Path) -> None:
     assert trials[0]["params"] == {"omega": 1.8}
     assert all(1.0 <= trial["params"]["omega"] <= 1.95 for trial in trials)
     assert "thompson" in trials[1]["provenance"]["reason"]
+
+
+def test_ode_searches_knots_and_a_solver(tmp_path: Path) -> None:
+    trials = run("ode.yaml", tmp_path, "budget.trials=4", "search=random", "objective.particles=64")
+    assert trials[0]["params"]["solver"] == "euler"
+    assert all(trial["metrics"]["evaluations"] <= 6 for trial in trials)
+    assert all(len(trial["params"]["knots"]) == 5 for trial in trials)
