@@ -6,11 +6,14 @@ Systems (A + c I) x = b with the published shifts `high` scaled to each grid, no
 system, relative residual 1e-8, float64. The limit of the memory is measured by a copy on the same card, bytes read plus
 bytes written. A sweep through memory moves 32 bytes a cell; `GB/s` is that times the sweeps that systems needed, over
 the seconds: where a kernel keeps its grid in the cache it may exceed the copy. Times are medians, device synchronised.
+One by one, a few systems are solved; their rate is scaled by their iterations to the batch's mean. `--variants` times
+the kernel for small grids with other numbers of warps, and with a system's own values in registers.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import time
@@ -19,7 +22,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from tuner.kernels.gpu.red_black import BYTES_PER_CELL
+from tuner.kernels.gpu import red_black
 from tuner.objectives.solver import batched, relaxation, streams, young
 
 BATCH = {32: 32_768, 64: 16_384, 128: 4_096, 256: 1_024, 512: 256, 1024: 64}
@@ -79,12 +82,30 @@ def one(side: int, solver: str, engine: batched.Engine, least: float, share: flo
     assert bool(found.converged.all())
     singles = min(SINGLES, n)
     alone, _ = timed(lambda: [solve(slice(row, row + 1)) for row in range(singles)], least)
-    swept = float(found.iterations.sum()) * side**2 * BYTES_PER_CELL
+    each, of_them = float(found.iterations.double().mean()), float(found.iterations[:singles].double().mean())
+    swept = float(found.iterations.sum()) * side**2 * red_black.BYTES_PER_CELL
     return {
         "side": side, "solver": solver, "engine": engine, "systems": n,
-        "iterations": float(found.iterations.double().mean()), "solves_per_s": n / seconds,
-        "single_per_s": singles / alone, "bytes_per_s": swept / seconds,
+        "iterations": each, "solves_per_s": n / seconds,
+        "single_per_s": singles / alone * of_them / each, "bytes_per_s": swept / seconds,
     }  # fmt: skip
+
+
+def variants(sides: list[int], least: float) -> None:
+    """Solves a second of the kernel that solves a whole system in a launch, by how it is launched."""
+    print("| side | warps | held | solves/s | GB/s |")
+    print("|---|---|---|---|---|")
+    for side in sides:
+        n, cells = BATCH[side], side**2 * red_black.BYTES_PER_CELL
+        grid, c, omega, b = systems(side, n)
+        for warps, held in itertools.product((2, 4, 8, 16, 32), (False, True)):
+            if not 2 <= side**2 // 2 // (32 * warps) <= 32:
+                continue  # cells a thread
+            red_black.WARPS[side], red_black.HELD[side] = warps, held
+            seconds, found = timed(lambda: batched.solve("sor", grid, c, omega, b, engine="triton"), least)  # noqa: B023
+            assert isinstance(found, relaxation.Solved)
+            moved = float(found.iterations.sum()) * cells / seconds
+            print(f"| {side} | {warps} | {held} | {n / seconds:,.0f} | {moved / 1e9:.0f} |", flush=True)
 
 
 def main() -> None:
@@ -92,7 +113,12 @@ def main() -> None:
     parser.add_argument("--sides", type=int, nargs="+", default=sorted(BATCH))
     parser.add_argument("--seconds", type=float, default=0.5)
     parser.add_argument("--json", type=Path, help="write the figures here, after every line")
+    parser.add_argument("--engines", nargs="+", default=["triton", "torch"])
+    parser.add_argument("--variants", action="store_true", help="only how small grids are launched")
     given = parser.parse_args()
+    if given.variants:
+        variants([side for side in given.sides if side <= red_black.LARGEST_RESIDENT], given.seconds)
+        return
     limit = copy_rate()
     device = torch.cuda.get_device_name()
     print(f"{device}, torch {torch.__version__}; a copy moves {limit / 1e9:.0f} GB/s\n")
@@ -109,6 +135,8 @@ def main() -> None:
     ]
     for solver, engine, share in runs:
         for side in given.sides:
+            if engine not in given.engines:
+                continue
             if engine == "triton" and solver == "ssor-cg" and side > batched.LARGEST_CONJUGATE:
                 continue
             row = one(side, solver, engine, given.seconds, share)

@@ -22,6 +22,7 @@ def problem(side: int, n: int, *, varied: bool, device: str = "cpu") -> tuple[re
         grid = relaxation.Grid(0.5 + 1.5 * kx, 0.5 + 1.5 * ky)
     low, high = streams.shift_range(side)
     c = low * 0.5 + (high - low) * torch.rand(n, generator=draw, dtype=torch.float64)
+    c = c.abs() if varied else c
     best = torch.from_numpy(young.best_omega(young.jacobi_radius(side, c.numpy())))
     omega = best + (1.9 - best) * 0.5 * torch.rand(n, generator=draw, dtype=torch.float64)
     b = torch.randn(side, side, n, generator=draw, dtype=torch.float64)

@@ -21,7 +21,8 @@ LARGEST_RESIDENT = 128
 LARGEST_CONJUGATE = 64
 BYTES_PER_CELL = 32  # and sweep, through memory
 _CHUNK = 16  # iterations a replayed graph holds; even, since red cells alternate between two buffers
-_WARPS = {32: 4, 64: 8, 128: 16}
+WARPS = {32: 4, 64: 8, 128: 16}  # a program, by rows of its tile; 4 where it has fewer
+HELD = {32: False, 64: False, 128: False}
 
 
 def pack(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -131,7 +132,7 @@ def ssor_cg(
         red, black, torch.zeros_like(red), torch.zeros_like(black), *pack(b), given.faces, given.diagonal,
         c.contiguous(), omega.contiguous(), tolerated, count, converged, cap,
         m=m, w=w, ROWS=rows, BLOCK=triton.next_power_of_2(w), UNIFORM=given.uniform,
-        num_warps=_WARPS.get(rows, 4), num_stages=1,
+        num_warps=WARPS.get(rows, 4), num_stages=1,
     )  # fmt: skip
     fine = converged.bool()
     return Counted(torch.where(fine, count.long(), cap), fine, unpack(red, black))
@@ -154,8 +155,8 @@ def _resident(
     rows = triton.next_power_of_2(m)
     sweeps.resident[(n,)](
         red, black, *b, given.faces, given.diagonal, c, omega, tolerance, count, converged, cap,
-        m=m, w=w, ROWS=rows, BLOCK=triton.next_power_of_2(w), UNIFORM=given.uniform,
-        num_warps=_WARPS.get(rows, 4), num_stages=1,
+        m=m, w=w, ROWS=rows, BLOCK=triton.next_power_of_2(w), UNIFORM=given.uniform, HELD=HELD.get(rows, False),
+        num_warps=WARPS.get(rows, 4), num_stages=1,
     )  # fmt: skip
     return count.long(), converged.bool(), red
 

@@ -59,11 +59,12 @@ def weight(diag, at, here, UNIFORM: tl.constexpr):
 def resident(
     red, black, b_red, b_black, k, diag, c, omega, tolerance, count, converged, cap,
     m: tl.constexpr, w: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, UNIFORM: tl.constexpr,
+    HELD: tl.constexpr,
 ):  # fmt: skip
     """Solve one system a program, from the first sweep to the last; the grid fits one tile (m up to 128).
 
     Values pass between a program's threads through memory, which stays in the first-level cache, with a barrier after
-    each half sweep. Each colour's x and b are read anew instead of being held: at m = 128 they fill the registers.
+    each half sweep. HELD: each thread holds x and b of its own cells in registers; else they are read anew, too.
     """
     n, size = tl.program_id(0).to(tl.int64), m * w
     red, black, b_red, b_black = red + n * size, black + n * size, b_red + n * size, b_black + n * size
@@ -74,27 +75,32 @@ def resident(
     at = i * w + q
     D = shift + weight(diag, at, here, UNIFORM)
     E = shift + weight(diag + size, at, there, UNIFORM)
-    res = tl.load(b_black + at, mask=there, other=0.0) + around(red, k + 4 * size, i, q, t, there, m, w, UNIFORM)
-    res -= E * tl.load(black + at, mask=there, other=0.0)
+    v, g = tl.load(black + at, mask=there, other=0.0), tl.load(b_black + at, mask=there, other=0.0)
+    res = g + around(red, k + 4 * size, i, q, t, there, m, w, UNIFORM) - E * v
+    if HELD:
+        u, f = tl.load(red + at, mask=here, other=0.0), tl.load(b_red + at, mask=here, other=0.0)
     square = res * res  # of black cells at the start of the iteration
     tolerated = tl.load(tolerance + n)
     limit = tolerated * 0.0 - 1.0
     iteration, going, fine = 0, 1, 0
     while going > 0:
-        own = tl.load(red + at, mask=here, other=0.0)
-        res = tl.load(b_red + at, mask=here, other=0.0) + around(black, k, i, q, s, here, m, w, UNIFORM) - D * own
+        if not HELD:
+            u, f = tl.load(red + at, mask=here, other=0.0), tl.load(b_red + at, mask=here, other=0.0)
+        res = f + around(black, k, i, q, s, here, m, w, UNIFORM) - D * u
         norm = tl.sum(tl.sum(res * res + square, 1), 0)
         limit = tl.where(limit < 0.0, tolerated * tolerated * norm, limit)
         fine = (norm < limit).to(tl.int32)
         going = ((norm >= limit) & (iteration < cap)).to(tl.int32)
         step = relax * going.to(tl.float64)
-        tl.store(red + at, own + step / D * res, mask=here)
+        u += step / D * res
+        tl.store(red + at, u, mask=here)
         tl.debug_barrier()
-        own = tl.load(black + at, mask=there, other=0.0)
-        res = tl.load(b_black + at, mask=there, other=0.0) + around(red, k + 4 * size, i, q, t, there, m, w, UNIFORM)
-        res -= E * own
+        if not HELD:
+            v, g = tl.load(black + at, mask=there, other=0.0), tl.load(b_black + at, mask=there, other=0.0)
+        res = g + around(red, k + 4 * size, i, q, t, there, m, w, UNIFORM) - E * v
         square = keep * res * res
-        tl.store(black + at, own + step / E * res, mask=there)
+        v += step / E * res
+        tl.store(black + at, v, mask=there)
         tl.debug_barrier()
         iteration += going
     tl.store(count + n, iteration)
