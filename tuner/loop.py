@@ -26,8 +26,8 @@ from tuner.interrupts import Interrupts
 from tuner.objective import objective_of
 from tuner.observer import Observer
 from tuner.preferences.answers import add
-from tuner.randomness import trial_seed
-from tuner.repeats import Finalists, averaged
+from tuner.racing import Race
+from tuner.repeats import Finalists, repeat_seed
 from tuner.runners.protocol import Event, Finished, Job, Reported, Runner
 from tuner.sinks.following import finish, follow
 from tuner.slots import SlotState, post, withdraw
@@ -135,6 +135,7 @@ class Loop:
         self._worker = f"run:{os.getpid()}@{socket.gethostname()}"
         self._running: dict[int, Proposal] = {}
         self._replicates: dict[int, list[Outcome]] = {}
+        self._race = Race(study)
         self._began = self._counted = self._kept_house = time.monotonic()
         self._shown = self._posted = 0.0
         self._slots: list[SlotState] = []
@@ -262,12 +263,12 @@ class Loop:
 
     def _job(self, proposal: Proposal) -> Job:
         replicate = len(self._replicates.get(proposal.trial, ()))
-        seed = proposal.seed if replicate == 0 else trial_seed(self._study.problem.seed, proposal.trial, replicate)
         return Job(
             trial=proposal.trial,
             attempt=proposal.attempt,
             config=proposal.config,
-            seed=seed,
+            seed=repeat_seed(self._study.problem, proposal.trial, replicate),
+            replicate=replicate,
             dir=None if self._study.dir is None else self._study.dir / "trials" / str(proposal.trial),
             fidelity=proposal.fidelity,
             context=proposal.context,
@@ -330,10 +331,11 @@ class Loop:
             return outcome
         done = self._replicates.setdefault(proposal.trial, [])
         done.append(outcome)
-        if outcome.state == "completed" and len(done) < repeats.n and self._level < 1:
+        dropped = outcome.state == "completed" and len(done) < repeats.n and self._race.drops(proposal, done)
+        if outcome.state == "completed" and len(done) < repeats.n and not dropped and self._level < 1:
             return None
         del self._replicates[proposal.trial]
-        return outcome if outcome.state != "completed" else averaged(done)
+        return outcome if outcome.state != "completed" else self._race.settled(proposal, done, dropped=dropped)
 
     # --- when to stop ---
 

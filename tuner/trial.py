@@ -167,6 +167,7 @@ class Trial:
         fidelity: How much to spend (epochs, samples, ...); None for all of it.
         context: The instance to solve, in contextual tuning.
         checkpoint: A folder that outlives this attempt: write state here, find it after a promotion or a retry.
+        replicate: Which repeat of the trial this is, from 0; those of finalists go on counting.
         send: Where reports go; returns True when the trial should stop.
     """
 
@@ -177,6 +178,7 @@ class Trial:
     fidelity: float | None = None
     context: tuple[float, ...] | None = None
     checkpoint: Path | None = None
+    replicate: int = 0
     send: Callable[[int, Mapping[str, float]], bool] | None = None
 
     def report(self, step: int, **metrics: float) -> None:

@@ -76,6 +76,7 @@ def trial_environment(job: Job, folder: Path) -> dict[str, str]:
         "TUNER_STOP": f"{folder}/stop",
         "TUNER_TRIAL": str(job.trial),
         "TUNER_SEED": str(job.seed),
+        "TUNER_REPLICATE": str(job.replicate),
         "TUNER_TRIAL_DIR": str(folder),
         "WANDB_DIR": str(folder),
         "WANDB_SWEEP_PARAM_PATH": f"{folder}/wandb-params.json",

@@ -334,6 +334,7 @@ def _message(job: Job, folder: Path, slot: Slot) -> dict[str, object]:
         "attempt": job.attempt,
         "config": job.config,
         "seed": job.seed,
+        "replicate": job.replicate,
         "dir": str(folder),
         "device": "cuda" if slot.gpu_uuids else "cpu",
         "fidelity": job.fidelity,

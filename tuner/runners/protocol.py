@@ -25,6 +25,7 @@ class Job:
         context: The instance to solve, in contextual tuning.
         timeout_s: Limit for this attempt; None for the runner's own.
         checkpoint: A folder that outlives the attempt, and is handed on in promotion.
+        replicate: Which repeat of the trial this is, from 0.
     """
 
     trial: int
@@ -36,6 +37,7 @@ class Job:
     context: tuple[float, ...] | None = None
     timeout_s: float | None = None
     checkpoint: Path | None = None
+    replicate: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,6 +193,7 @@ def _run(job: Message, evaluate: Evaluate, link: Link, meter: Meter, *, first: b
     trial = Trial(
         number=number,
         seed=job["seed"],
+        replicate=job["replicate"],
         dir=folder,
         device=job["device"],
         fidelity=job["fidelity"],

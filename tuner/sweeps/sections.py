@@ -317,12 +317,23 @@ class EarlyStop(Section):
 class Repeats(Section):
     """Replicates against noise: `n` of every configuration, then `finalist_n` of the `finalists` best.
 
-    The finalists are measured once the budget is spent, on fresh seeds, beyond the budget.
+    The finalists are measured once the budget is spent, on fresh seeds, beyond the budget. With `race` the repeats of
+    all configurations have common seeds, and a configuration ends once they say that it is worse than one that is done.
     """
 
     n: int = Field(default=1, ge=1, le=10_000, examples=[3])
     finalists: int = Field(default=0, ge=0, le=100_000, examples=[5])
     finalist_n: int = Field(default=5, ge=1, le=10_000, examples=[5])
+    race: Number | None = Field(default=None, gt=0, lt=1, examples=[0.05], description="Level of the test that drops.")
+    allocate: Literal["evenly", "halving"] = Field(
+        default="evenly", examples=["halving"], description="Halving: ever more measurements for ever fewer finalists."
+    )
+
+    @model_validator(mode="after")
+    def _raced(self) -> Repeats:
+        if self.race is not None and self.n < 3:
+            raise ValueError(f"race needs repeats to compare, but n is {self.n}; write n: 5 or more, or leave race out")
+        return self
 
 
 class RunnerSection(Section):
