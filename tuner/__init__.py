@@ -31,6 +31,7 @@ _EXPORTS = {
     "Trial": "tuner.trial",
     "TunerError": "tuner.errors",
     "report": "tuner.trial_client",
+    "report_items": "tuner.trial_client",
     "run": "tuner.loop",
     "should_stop": "tuner.trial_client",
 }
@@ -45,6 +46,7 @@ __all__ = [
     "Trial",
     "TunerError",
     "report",
+    "report_items",
     "run",
     "should_stop",
 ]

@@ -35,6 +35,8 @@ Known = Callable[[Config], Mapping[str, float]]
 
 
 _MAX_DESIGN = 10
+_ITEM_LEVELS = 27
+"""The least fidelity of an objective whose score is a mean over items is one of so many parts of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +230,7 @@ def make_problem(sweep: Sweep, objective: Any = None, *, slots: int = 1, reading
         initial=tuple(space.normalise(config, partial=True) for config in sweep.initial),
         search=sweep.search,
         budget=sweep.budget,
-        fidelity=sweep.fidelity,
+        fidelity=sweep.fidelity or _items(objective),
         early_stop=sweep.early_stop,
         repeats=sweep.repeats,
         parallel=slots if sweep.parallel == "auto" else sweep.parallel,
@@ -344,6 +346,18 @@ def _space(sweep: Sweep, objective: Any, restrictions: list[str], known: Known |
         raise SweepError([fault], sweep.source)
     inherited = [r.text for r in own.restrictions] if own is not None else []
     return SearchSpace(list(parameters.values()), [*inherited, *restrictions], known)
+
+
+def _items(objective: Any) -> Fidelity | None:
+    """The fidelity of an objective that says of how many items its score is the mean: how many of them."""
+    from tuner.sweep import Fidelity
+
+    n = getattr(objective, "items", None)
+    if n is None or callable(n):  # a mapping's own method
+        return None
+    if isinstance(n, bool) or not isinstance(n, int) or n < 2:
+        raise ObjectiveError(f"items must be a whole number of at least 2, but got {n!r}; correct the objective")
+    return Fidelity(parameter="items", min=max(math.ceil(n / _ITEM_LEVELS), 1), max=n)
 
 
 def _context(objective: Any) -> Context | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tuner.errors import Stopped
+from tuner.items import Scores, Tally
 
 Config = dict[str, Any]
 """A configuration: active parameter name -> JSON value (number, string, bool, list or mapping)."""
@@ -169,6 +170,7 @@ class Trial:
         checkpoint: A folder that outlives this attempt: write state here, find it after a promotion or a retry.
         replicate: Which repeat of the trial this is, from 0; those of finalists go on counting.
         send: Where reports go; returns True when the trial should stop.
+        tally: Of the items that were reported.
     """
 
     number: int = 0
@@ -180,6 +182,7 @@ class Trial:
     checkpoint: Path | None = None
     replicate: int = 0
     send: Callable[[int, Mapping[str, float]], bool] | None = None
+    tally: Tally = field(default_factory=Tally)
 
     def report(self, step: int, **metrics: float) -> None:
         """Report intermediate values at `step`.
@@ -189,3 +192,21 @@ class Trial:
         """
         if self.send is not None and self.send(step, metrics):
             raise Stopped(f"trial {self.number} was stopped at step {step}")
+
+    def items(self, n: int) -> range:
+        """Which of `n` items to evaluate: as many of the first ones as the fidelity allows."""
+        return range(n if self.fidelity is None else min(n, max(round(self.fidelity), 1)))
+
+    def report_items(self, **scores: Scores) -> dict[str, float]:
+        """Report the scores of one more item, or of several; the running means and their standard errors.
+
+        Items come in an order that is the same for every trial. After a checkpoint, report those of the earlier items
+        again, all at once.
+
+        Raises:
+            Stopped: The trial should end now.
+            ValueError: Scores are not given for the same number of items.
+        """
+        means = self.tally.take(scores)
+        self.report(self.tally.n, **means)
+        return means

@@ -10,6 +10,10 @@ Standard library only, and importing it costs milliseconds:
             break
     report(accuracy=...)                              # a line without a step is the result
 
+A score that is a mean over items is reported item by item, `report_items(accuracy=1.0)`, or a batch at a time,
+`report_items(accuracy=[1.0, 0.0, ...])`: what is sent is the running mean, its standard error as `accuracy_se`, and the
+number of items as the step.
+
 A script in another language does the same by appending JSON lines to that file, each with one `write`:
 `{"step": 3, "metrics": {"loss": 0.41}}`, or bare `{"step": 3, "loss": 0.41}`.
 Outside a trial `report` prints its values, `should_stop` is False and `params` is empty: a script runs by itself too.
@@ -20,18 +24,22 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tuner.items import Scores, Tally
 
 Sink = Callable[[int | None, Mapping[str, Any]], bool]
 """Takes (step, values) and returns True when the trial should stop."""
 
 _sink: Sink | None = None
+_tally: Tally | None = None
 
 
 def connect(sink: Sink | None) -> None:
     """Send the reports of this process to `sink` (None: to the file again). For workers that host Python objectives."""
-    global _sink
-    _sink = sink
+    global _sink, _tally
+    _sink, _tally = sink, None
 
 
 def report(metrics: Mapping[str, Any] | None = None, /, *, step: int | None = None, **values: Any) -> bool:
@@ -61,6 +69,23 @@ def report(metrics: Mapping[str, Any] | None = None, /, *, step: int | None = No
     finally:
         os.close(descriptor)
     return should_stop()
+
+
+def report_items(scores: Mapping[str, Scores] | None = None, /, **values: Scores) -> bool:
+    """Report the scores of one more item, or of several, in an order that is the same for every trial.
+
+    After a checkpoint, report those of the earlier items again, all at once. True when the trial should stop.
+
+    Raises:
+        ValueError: Scores are not given for the same number of items.
+    """
+    global _tally
+    if _tally is None:
+        from tuner.items import Tally
+
+        _tally = Tally()
+    means = _tally.take({**(scores or {}), **values})
+    return report(means, step=_tally.n)
 
 
 def should_stop() -> bool:
