@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,8 @@ from tuner.reporting.texts import describe, exit_code, status_text, what_next
 from tuner.space import SearchSpace
 from tuner.study import Study
 from tuner.trial import Trial
-from tuner.views.stream import stream_view
+from tuner.verbs.report import write_report
+from tuner.views.stream import chosen_now, stream_view
 
 
 class Batched(Stream):
@@ -144,3 +147,71 @@ def test_blocks_need_a_batch_and_a_bandit(tmp_path: Path) -> None:
         tuner.run({**sweep(), "objective": "tests.test_online:Stream"}, tmp_path / "s")
     with pytest.raises(UsageError, match="block must be"):
         tuner.run(sweep(search={"block": 10**9}), tmp_path / "t")
+
+
+def words(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tuner", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=surroundings())
+
+
+def surroundings() -> dict[str, str]:
+    root = str(Path(__file__).resolve().parent.parent)
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stream of systems, whose contexts a reader knows since `sor` is in the catalog."""
+    folder = tmp_path_factory.mktemp("stream")
+    posed = {"name": "s", "objective": {"name": "sor", "side": 4}, "search": {"method": "ucb", "block": 16, "arms": 4}}
+    with tuner.run({**posed, "budget": {"trials": 100}}, folder / "s") as study:
+        assert study.ledger.spent.instances == 100
+    return folder
+
+
+def test_best_is_what_is_played_now_by_context(played: Path) -> None:
+    with Study.open(played / "s", read_only=True) as read:
+        solved, found = blocks.of(read), chosen_now(read)
+    arms = np.concatenate([block.arms for block in solved])[-20:]
+    whole, *ranges = found
+    assert whole.instances == 20 and whole.context is None
+    assert whole.share == pytest.approx(np.bincount(arms).max() / 20)
+    iterations = np.concatenate([block.metrics["iterations"] for block in solved])[-20:]
+    assert whole.mean == pytest.approx(iterations[arms == np.bincount(arms).argmax()].mean())
+    assert [one.instances for one in ranges] == [4] * 5
+    ends = [end for one in ranges for end in one.context or ()]
+    assert ends == sorted(ends)
+    told = words("best", "s", "--json", folder=played)
+    assert told.returncode == 0 and json.loads(told.stdout)["stream"] == [one.to_json() for one in found]
+    assert words("best", "s", "-f", "value", "--name", "omega", folder=played).stdout.strip() == str(
+        whole.config["omega"]
+    )
+    assert "20 of 100 instances" in words("best", "s", folder=played).stdout
+
+
+def test_a_report_tells_what_a_stream_came_to(played: Path) -> None:
+    with Study.open(played / "s", read_only=True) as read:
+        view, texts = stream_view(read), {form: write_report(read, None, form) for form in ("md", "json")}
+        page = Path(write_report(read, played / "page.html", "html")).read_text(encoding="utf-8")
+    assert view is not None
+    assert json.loads(texts["json"])["stream"]["instances"] == 100
+    for text in (texts["md"], page):
+        assert f"100 instances in {view.blocks} blocks" in text and "Chosen in the last fifth" in text
+    assert "No feasible trial" not in page + texts["md"]
+
+
+def test_what_needs_trials_is_refused_with_a_word_on_what_to_do(played: Path) -> None:
+    posed = "name: asked\nobjective: sor\nsearch: {method: ucb, block: 16}\nbudget: {trials: 9}\n"
+    (played / "asked.yaml").write_text(posed, encoding="utf-8")
+    for line in ("pareto s", "ask asked.yaml"):
+        told = words(*line.split(), folder=played)
+        assert told.returncode == 2, told.stderr
+        assert "stream in blocks" in told.stderr and "tuner best" in told.stderr
+    assert not (played / ".tuner" / "asked").exists()
+    with Study.open(played / "s") as study:
+        with pytest.raises(UsageError, match="stream in blocks"):
+            study.ask()
+        with pytest.raises(UsageError, match="stream in blocks"):
+            study.enqueue({"omega": 1.5})
+        with pytest.raises(UsageError, match="stream in blocks"):
+            study.add({"omega": 1.5}, {"iterations": 3.0})

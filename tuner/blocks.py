@@ -17,10 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.compact import dumps
+from tuner.errors import UsageError
 
 if TYPE_CHECKING:
     from tuner.problem import Problem
     from tuner.study import Study
+    from tuner.sweep import Sweep
 
 EVENT = "block"
 _LEVEL = 6
@@ -52,10 +54,23 @@ class Solved:
         return self.first + len(self.arms)
 
 
-def in_blocks(problem: Problem) -> bool:
+def in_blocks(problem: Problem | Sweep) -> bool:
     """Whether a study's sweep asks for blocks."""
     length = problem.search.options.get("block", 1) if problem.search is not None else 1
     return isinstance(length, int) and length > 1
+
+
+def need_trials(sweep: Sweep) -> None:
+    """Let through studies that have trials.
+
+    Raises:
+        UsageError: The study is a stream in blocks.
+    """
+    if in_blocks(sweep):
+        raise UsageError(
+            f"study {sweep.name!r} is a stream in blocks and has no trials: `tuner best` and `tuner status` say what "
+            "it came to; for trials leave `block` out of its search"
+        )
 
 
 def add(study: Study, block: Solved) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from tuner import ranking
+from tuner.blocks import need_trials
 from tuner.budget import stop_reason, trials_left
 from tuner.compact import dumps
 from tuner.errors import ExhaustedError, StoreError, UsageError
@@ -171,7 +172,9 @@ class Study:
 
         Raises:
             ExhaustedError: `n` is None, and no further trial may start.
+            UsageError: The study is a stream in blocks.
         """
+        need_trials(self.sweep)
         if n is not None and n < 1:
             raise UsageError(f"the number of proposals must be at least 1, but got {n}")
         for trial in self._leases.expired():
@@ -330,6 +333,7 @@ class Study:
         Raises:
             SpaceError: The configuration does not lie in the space.
         """
+        need_trials(self.sweep)
         number = self._ledger.next_trial
         whole = self.problem.space.normalise(config, partial=True)
         proposal = new_proposal(self.problem, number, whole, "enqueued")
@@ -340,6 +344,7 @@ class Study:
 
     def add(self, config: Config, metrics: Mapping[str, float]) -> int:
         """Take in an observation made elsewhere; returns the trial's number. It does not count against the budget."""
+        need_trials(self.sweep)
         whole = self.problem.space.normalise(config)
         proposal = new_proposal(self.problem, self._ledger.next_trial, whole, "added")
         outcome = told(self.problem, whole, metrics, what="an observation")

@@ -108,7 +108,7 @@ def status(
     study: StudyArgument = None, format: FormatOption = "table", json: JsonOption = False, name: KeyOption = None
 ) -> None:
     """How far a study is. Example: tuner status digits -f value -n spent_s"""
-    with reading(study) as opened:
+    with reading(study, streams=True) as opened:
         from tuner.reporting.texts import status_text
 
         say(status_text(opened, chosen_format(format, json), names=name or ()))
@@ -131,11 +131,11 @@ def best(
     study: StudyArgument = None, format: FormatOption = "table", json: JsonOption = False, name: NameOption = None
 ) -> None:
     """The best feasible trial; with several goals the preferred one, or the knee. Example: tuner best -f value -n lr"""
-    with reading(study) as opened:
+    with reading(study, streams=True) as opened:
         from tuner.reporting.texts import best_text
 
         say(best_text(opened, chosen_format(format, json), names=name or (), width=terminal_width()))
-        if opened.best() is None:
+        if opened.best() is None and not opened.ledger.spent.instances:
             print(f"study {opened.sweep.name} has no feasible trial yet", file=sys.stderr)
             raise typer.Exit(3)
 
@@ -195,7 +195,7 @@ def report(
     json: JsonOption = False,
 ) -> None:
     """Write a study as one page that needs no network. Example: tuner report digits -o digits.html"""
-    with reading(study) as opened:
+    with reading(study, streams=True) as opened:
         from tuner.verbs.report import write_report
 
         say(write_report(opened, output, "json" if json else format))

@@ -71,12 +71,15 @@ def say(text: object) -> None:
 
 
 @contextmanager
-def reading(study: str | None) -> Iterator[Study]:
-    """A study opened to be read, with errors as `errors` tells them."""
+def reading(study: str | None, *, streams: bool = False) -> Iterator[Study]:
+    """A study opened to be read, with errors as `errors` tells them; a stream in blocks only if `streams`."""
+    from tuner.blocks import need_trials
     from tuner.sessions import find_study
     from tuner.study import Study
 
     with errors(), Study.open(find_study(study), read_only=True) as opened:
+        if not streams:
+            need_trials(opened.sweep)
         yield opened
 
 

@@ -27,6 +27,9 @@ def to_json(report: Report) -> str:
         "importance": None if report.importance is None else _importance(report),
         "curves": None if report.curves is None else asdict(report.curves) | {"left_out": report.curves_left_out},
         "timeline": None if timeline is None else _timeline(report),
+        "stream": None
+        if report.stream is None
+        else report.stream[0].to_json() | {"chosen": [one.to_json() for one in report.stream[1]]},
         "failures": [asdict(one) for one in report.failures],
         "reproduction": {
             "seed": report.seed,

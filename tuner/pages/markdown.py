@@ -10,6 +10,7 @@ from tuner.pages.sections import facts_of
 from tuner.pages.wording import amount, change_text, duration, headline, shortened
 from tuner.records import utc
 from tuner.reporting.stopping import stopping_lines
+from tuner.reporting.streams import chosen_rows
 from tuner.reporting.tables import cell, legible, markdown, render, trial_columns, trial_row
 from tuner.sweep import dump_yaml
 
@@ -44,8 +45,11 @@ def _verdict(report: Report) -> str:
     rows = [[one.metric, amount(one.value, one.unit), change_text(one)] for one in verdict.standings]
     finished = sum(n for state, n in verdict.counts.items() if state not in ("waiting", "running"))
     states = ", ".join(f"{n} {state}" for state, n in sorted(verdict.counts.items()))
-    rows += [["state", verdict.state, verdict.reason], ["trials", str(finished), states]]
-    rows.append(["feasible", str(verdict.feasible), ""])
+    rows.append(["state", verdict.state, verdict.reason])
+    if report.stream is None:
+        rows += [["trials", str(finished), states], ["feasible", str(verdict.feasible), ""]]
+    else:
+        rows.append(["instances", str(report.stream[0].instances), f"in {report.stream[0].blocks} blocks"])
     if verdict.hypervolume is not None:
         corner = ", ".join(f"{name}={cell(value)}" for name, value in verdict.reference.items())
         rows.append(["front", str(len(verdict.front)), f"hypervolume {cell(verdict.hypervolume)} from {corner}"])
@@ -58,6 +62,9 @@ def _verdict(report: Report) -> str:
 
 def _front(report: Report, study: Study) -> str:
     verdict = report.verdict
+    if report.stream is not None:
+        columns, rows = chosen_rows(report.stream[1], study.problem.objectives[0].name)
+        return f"## Chosen in the last fifth\n\n{render(columns, rows, 'md')}"
     by_number = {record.trial: record for record in report.records}
     chosen = [by_number[number] for number in verdict.front[:_ROWS]]
     if not chosen:

@@ -47,7 +47,7 @@ def page(report: Report, study: Study) -> str:
         "title": text_of(report.name),
         "style": style,
         "header": header(report, study),
-        "verdict": verdict_section(report),
+        "verdict": verdict_section(report, study),
         "failures": failures_section(report),
         "reproduction": reproduction_section(report),
         "plotly": packed(plotly),

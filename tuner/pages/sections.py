@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from tuner.pages.wording import amount, change_text, change_word, duration, git_text, headline, shortened
 from tuner.records import utc
 from tuner.reporting.stopping import stopping_lines
-from tuner.reporting.tables import cell, legible
+from tuner.reporting.streams import chosen_rows
+from tuner.reporting.tables import cell, legible, render
 from tuner.sweep import dump_yaml
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def header(report: Report, study: Study) -> str:
     )
 
 
-def verdict_section(report: Report) -> str:
+def verdict_section(report: Report, study: Study) -> str:
     """The strip at the top: best against baseline, feasible, spent."""
     verdict = report.verdict
     tiles = [
@@ -52,10 +53,16 @@ def verdict_section(report: Report) -> str:
     finished = sum(n for state, n in verdict.counts.items() if state not in ("waiting", "running"))
     budget = f" of {verdict.budget_trials:,}" if verdict.budget_trials is not None else ""
     states = ", ".join(f"{n} {state}" for state, n in sorted(verdict.counts.items())) or "none yet"
-    tiles.append(_tile("trials", f"{finished:,}{budget}", text_of(states)))
-    tiles.append(
-        _tile("feasible", f"{verdict.feasible:,}", f"{verdict.feasible / finished:.0%} of them" if finished else "")
-    )
+    chosen = ""
+    if report.stream is None:
+        tiles.append(_tile("trials", f"{finished:,}{budget}", text_of(states)))
+        share = f"{verdict.feasible / finished:.0%} of them" if finished else ""
+        tiles.append(_tile("feasible", f"{verdict.feasible:,}", share))
+    else:
+        stream, now = report.stream
+        tiles.append(_tile("instances", f"{stream.instances:,}{budget}", f"in {stream.blocks:,} blocks"))
+        columns, rows = chosen_rows(now, study.problem.objectives[0].name)
+        chosen = f"<h3>Chosen in the last fifth</h3><pre>{_block(render(columns, rows, 'table').splitlines())}</pre>"
     if verdict.hypervolume is not None:
         corner = ", ".join(f"{name}={cell(value)}" for name, value in verdict.reference.items())
         volume = f"hypervolume {cell(verdict.hypervolume)} from {corner}"
@@ -66,7 +73,7 @@ def verdict_section(report: Report) -> str:
         tiles.append(_tile("stopped early", f"{report.stopping.stopped:,}", text_of(note)))
     gpu = f", {duration(verdict.gpu_s)} of GPU" if verdict.gpu_s else ""
     tiles.append(_tile("time spent", duration(verdict.spent_s), f"{duration(verdict.busy_s)} in trials{gpu}"))
-    return f'<p class="headline">{text_of(headline(report))}</p><dl class="tiles">{"".join(tiles)}</dl>'
+    return f'<p class="headline">{text_of(headline(report))}</p><dl class="tiles">{"".join(tiles)}</dl>{chosen}'
 
 
 def _tile(name: str, value: str, note: str) -> str:

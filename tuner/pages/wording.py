@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tuner.reporting.streams import stream_lines
 from tuner.reporting.tables import cell
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ def headline(report: Report) -> str:
     """The verdict in one sentence."""
     verdict = report.verdict
     finished = sum(n for state, n in verdict.counts.items() if state not in ("waiting", "running"))
+    if report.stream is not None:
+        return ". ".join(stream_lines(report.stream[0])) + "."
     if verdict.chosen is None:
         return f"No feasible trial in {finished}."
     what = _ROLES[verdict.role]

@@ -18,7 +18,7 @@ from tuner.records import utc
 from tuner.repeats import PREFIX, confirmed
 from tuner.reporting.progress import clock, totals
 from tuner.reporting.stopping import stopping_lines
-from tuner.reporting.streams import stream_lines
+from tuner.reporting.streams import chosen_rows, stream_lines
 from tuner.reporting.tables import (
     Format,
     cell,
@@ -31,7 +31,7 @@ from tuner.reporting.tables import (
     trial_row,
 )
 from tuner.views.stopping import stopping_view
-from tuner.views.stream import stream_view
+from tuner.views.stream import chosen_now, stream_view
 
 if TYPE_CHECKING:
     from tuner.recommendation import Recommendation
@@ -96,6 +96,8 @@ def describe(study: Study, format: Format, *, width: int | None = None) -> str:
 
 def best_text(study: Study, format: Format, *, names: Sequence[str] = (), width: int | None = None) -> str:
     """The best feasible trial and, where measurements are noisy, what the last run recommends; "" without one."""
+    if study.ledger.spent.instances:
+        return _stream_best(study, format, names, width)
     found, best = recommendation.known(study), study.best()
     if best is None and format not in ("json", "table"):
         return ""
@@ -105,6 +107,21 @@ def best_text(study: Study, format: Format, *, names: Sequence[str] = (), width:
     liked = ranking.preferred(study.history)
     notes = [str(liked)] if liked is not None else []
     return "\n".join([text, *notes, *([recommended(study, found)] if found is not None else [])])
+
+
+def _stream_best(study: Study, format: Format, names: Sequence[str], width: int | None) -> str:
+    """What a stream in blocks chooses now: a row in all, then one a range of contexts; for scripts that in all."""
+    found, goal = chosen_now(study), study.problem.objectives[0].name
+    if format in ("json", "jsonl"):
+        stream = [one.to_json() for one in found]
+        document = {"schema": "tuner.best/1", "study": study.sweep.name, "trial": None, "recommended": None}
+        return render_document({**document, "stream": stream}, format)
+    columns, rows = chosen_rows(found, goal)
+    if format == "value" or names:
+        return render_rows(columns, rows[:1], format, names, width=width)
+    text = render_rows(columns, rows, format, width=width)
+    what = f"played most among the last {found[0].instances} of {study.ledger.spent.instances} instances"
+    return f"{text}\n{what}" if format == "table" else text
 
 
 def recommended(study: Study, found: Recommendation) -> str:

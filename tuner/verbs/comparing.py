@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from tuner.blocks import need_trials
 from tuner.errors import UsageError
 from tuner.plots.canvas import Size, check_file, write_figure
 from tuner.reporting.comparing import to_json, to_text
@@ -45,6 +46,8 @@ def compare_studies(
         check_file(output)
     with ExitStack() as stack:
         studies = [stack.enter_context(Study.open(find_study(name), read_only=True)) for name in names]
+        for study in studies:
+            need_trials(study.sweep)
         found = comparison(studies, names)
     if output is not None:
         from tuner.plots.comparison import draw as draw_picture

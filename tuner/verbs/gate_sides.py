@@ -53,8 +53,9 @@ def subject(words: str | None, trial: int | None, sweep: Path | None) -> Subject
             raise
         raise StoreError(f"{error}; a configuration is a JSON or YAML file, or 'name=value name=value'") from error
     with Study.open(folder, read_only=True) as study:
-        from tuner import repeats
+        from tuner import blocks, repeats
 
+        blocks.need_trials(study.sweep)
         if trial is not None:
             record = study.read(trial)
         else:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner import inbox, ranking
+from tuner.blocks import need_trials
 from tuner.errors import UsageError
 from tuner.lock import is_locked
 from tuner.preferences import answers
@@ -49,6 +50,8 @@ def prefer(study: str | None, words: Sequence[str], lines: Iterable[str], say: A
     """
     directory = find_study(study)
     given: list[Answer] = []
+    with Study.open(directory, read_only=True) as opened:
+        need_trials(opened.sweep)
     if words:
         for answer in [parsed(word) for word in words]:
             _give(directory, answer, given)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from tuner import inbox
+from tuner.blocks import need_trials
 from tuner.errors import UsageError
 from tuner.lock import is_locked
 from tuner.sessions import find_study, open_or_create
@@ -51,6 +52,8 @@ def request_enqueue(study: str, params: Sequence[str]) -> str:
     """Have a configuration tried next."""
     directory = find_study(study)
     config = pairs(params)
+    with Study.open(directory, read_only=True) as reading:
+        need_trials(reading.sweep)
     if is_locked(directory):
         inbox.post(directory, {"verb": "enqueue", "config": config})
         return f"asked {directory} to try it next"
@@ -65,8 +68,10 @@ def ask_proposals(study: str, n: int, lease: str, *, json: bool) -> str:
         lease_s = duration_s(lease)
     except ValueError as error:
         raise UsageError(f"--lease {error}") from None
-    is_sweep_file = Path(study).is_file()
-    with open_or_create(load_sweep(Path(study))) if is_sweep_file else Study.open(find_study(study)) as opened:
+    sweep = load_sweep(Path(study)) if Path(study).is_file() else None
+    if sweep is not None:
+        need_trials(sweep)
+    with open_or_create(sweep) if sweep is not None else Study.open(find_study(study)) as opened:
         proposals = (
             opened.ask(n, worker="ask:", lease_s=lease_s) if n != 1 else [opened.ask(worker="ask:", lease_s=lease_s)]
         )

@@ -21,6 +21,7 @@ from tuner.views.failures import Failures, failures
 from tuner.views.importance import ImportanceView, importance_view
 from tuner.views.progress import ProgressView, progress_view
 from tuner.views.stopping import StoppingView, stopping_view
+from tuner.views.stream import Chosen, StreamView, chosen_now, stream_view
 from tuner.views.timeline import Gap, TimelineView, idle_gaps, timeline_view
 from tuner.views.verdict import Verdict, verdict
 
@@ -55,6 +56,7 @@ class Report:
         gaps: Idle times of the slots, the longest first.
         failures: By kind.
         stopping: What early stopping saved, and what it cost; None for a study without it.
+        stream: What a stream in blocks came to, and what it chooses now; None for a study of trials.
         recommended: What to use when measurements are noisy.
         sweep: As resolved, without secrets.
         seed: The study's.
@@ -75,6 +77,7 @@ class Report:
     gaps: tuple[Gap, ...]
     failures: tuple[Failures, ...]
     stopping: StoppingView | None
+    stream: tuple[StreamView, tuple[Chosen, ...]] | None
     recommended: Recommendation | None
     sweep: Mapping[str, Any]
     seed: int
@@ -110,6 +113,7 @@ def report_view(study: Study) -> Report:
         gaps=() if timeline is None else idle_gaps(timeline, least=_LEAST_GAP * timeline.seconds),
         failures=failures(study),
         stopping=stopping_view(study),
+        stream=None if (stream := stream_view(study)) is None else (stream, chosen_now(study)),
         recommended=recommendation.known(study),
         sweep=shareable_sweep(study),
         seed=study.problem.seed,
