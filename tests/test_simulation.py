@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -94,3 +95,54 @@ def test_it_decides_as_the_real_run_does(tmp_path: Path) -> None:
     with tuner.run(definition, tmp_path / "s") as real:
         assert decisions(real) == decisions(simulated)
         assert len(decisions(real)) >= 10
+
+
+def continued(config: dict[str, Any], trial: Trial) -> dict[str, float]:
+    """The same as a real objective that spends its fidelity and goes on from its checkpoint."""
+    assert trial.checkpoint is not None
+    file, last = trial.checkpoint / "step", STEPS if trial.fidelity is None else round(trial.fidelity)
+    done = int(file.read_text()) if file.is_file() else 0
+    for step in range(done + 1, last + 1):
+        trial.report(step, **recorded(config, step))
+    file.write_text(str(last))
+    return recorded(config, last)
+
+
+def asked(study: Study) -> list[tuple[dict[str, Any], float | None, int | None]]:
+    """What was tried, with how much, and what it continued, trial by trial."""
+    return [(record.config, record.fidelity, record.origin) for record in study.records()]
+
+
+SPENDING = ["asha", "hyperband", "halving", "bohb", {"method": "bohb", "model": "gp", "min_points": 5}, "mf-gp"]
+
+
+@pytest.mark.parametrize("method", SPENDING, ids=str)
+def test_every_strategy_that_spends_a_fidelity_asks_as_in_the_real_run(method: Any, tmp_path: Path) -> None:
+    trials = {"mf-gp": 8, "asha": 40}.get(str(method), 20)
+    simulated, _ = play(method, 1, trials, fidelity=FIDELITY)
+    definition = sweep(method, trials, fidelity=FIDELITY, objective=f"{__name__}:continued", parallel=1)
+    with tuner.run(definition, tmp_path / "s") as real:
+        assert asked(real) == asked(simulated)
+        assert [r.metrics for r in real.records()] == [r.metrics for r in simulated.records()]
+        spent = {record.fidelity for record in real.records()}
+        assert len(spent) > 1
+
+
+def slowly(config: dict[str, Any], trial: Trial) -> dict[str, float]:
+    """The objective, slow enough to hear that it should stop before it ends."""
+    for step in range(1, STEPS + 1):
+        trial.report(step, **recorded(config, step))
+        time.sleep(0.01)
+    return recorded(config, STEPS)
+
+
+RULES: list[Any] = ["asha", "median", "neighbours", {"rule": "extrapolate", "min_trials": 4}]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_every_rule_decides_as_in_the_real_run(rule: Any, tmp_path: Path) -> None:
+    simulated, _ = play("random", 1, 24, early_stop=rule)
+    definition = sweep("random", 24, early_stop=rule, objective=f"{__name__}:slowly", parallel=1)
+    with tuner.run(definition, tmp_path / "s") as real:
+        assert decisions(real) == decisions(simulated)
+        assert len(decisions(real)) >= 5
