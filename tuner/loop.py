@@ -31,6 +31,7 @@ from tuner.repeats import Finalists, repeat_seed
 from tuner.runners.protocol import Event, Finished, Job, Reported, Runner
 from tuner.sinks.following import finish, follow
 from tuner.slots import SlotState, post, withdraw
+from tuner.stopping.auto import stopping_notes
 from tuner.study import Study
 from tuner.sweep import Sweep, check_feasible, load_sweep
 from tuner.trial import Answer, Outcome, Proposal
@@ -79,8 +80,8 @@ def run(
     try:
         study.check_strategy()
         surroundings.write_down(study)
-        for source in study.problem.sources:
-            watcher.note(str(source))
+        for line in (*map(str, study.problem.sources), *stopping_notes(study.problem)):
+            watcher.note(line)
         if in_blocks(study.problem):
             with Interrupts() as interrupts:
                 run_blocks(study, watcher, interrupts)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tuner.errors import UsageError
 from tuner.randomness import generator
+from tuner.stopping import auto
 from tuner.stopping.curves import Told, on_front
 from tuner.stopping.guard import Guard
 from tuner.stopping.protocol import make_rule
@@ -127,4 +128,5 @@ def make_judge(problem: Problem) -> Judge | None:
     except (TypeError, ValueError) as error:
         raise UsageError(f"early_stop: {error}") from error
     own = {name: value for name, value in section.options.items() if name not in shared}
-    return Judge(section.rule, make_rule(problem, section.rule, own), always, seed=problem.seed)
+    name = auto.choose(problem)[0] if section.rule == "auto" else section.rule
+    return Judge(name, make_rule(problem, section.rule, own), always, seed=problem.seed)

@@ -5,7 +5,8 @@ In this order:
     thompson  the objective has a context for every trial, and one goal
     grid      the space is finite and the trial budget covers all of it
     mf-gp     a fidelity is declared, nothing stops trials early, and the budget is a time or a cost, in which a trial
-              of less fidelity counts less
+              of less fidelity counts less; bohb when a suggestion of it would cost more than it may, asha when even
+              that would
     cmaes     one objective, only numbers, no conditions or constraints, and at least 50 trials a column (500 in all)
     nsga2/3   several objectives and at least 2,000 trials (nsga3 from four objectives)
     preference as gp, once there are answers of `tuner prefer`
@@ -94,6 +95,7 @@ class Auto:
         self._columns = problem.space.encoding.columns
         self._built: dict[str, Strategy] = {}
         self._fixed = self._by_problem()
+        self._spends = self._fixed is None and self._spends_fidelity()
 
     def suggest(self, history: History, n: int, rng: np.random.Generator) -> list[Proposal]:
         """Return the proposals of the strategy that suits this problem and history best."""
@@ -139,8 +141,6 @@ class Auto:
             return "random", "there is nothing to search"
         if problem.context is not None and self._builds("thompson"):
             return "thompson", "every trial solves an instance of its own, and its context tells which"
-        if problem.fidelity is not None and problem.early_stop is None and trials is None and self._builds("mf-gp"):
-            return "mf-gp", "the budget counts what a trial costs, and less fidelity costs less"
         if trials is None:
             return None
         size = problem.space.size()
@@ -158,9 +158,24 @@ class Auto:
             return "cmaes", f"{trials} trials of {d} numeric columns"
         return None
 
+    def _spends_fidelity(self) -> bool:
+        """Whether a trial of less fidelity saves some of the budget."""
+        problem = self._problem
+        trials = problem.budget.trials if problem.budget is not None else None
+        return problem.fidelity is not None and problem.early_stop is None and trials is None and self._builds("mf-gp")
+
     def _by_history(self, history: History) -> tuple[str, str]:
         d, m, c, n = len(self._columns), history.Y.shape[1], history.C.shape[1], history.n
         allowed, cost = self._allowed(history), gp_seconds(history.n, m, c)
+        if self._spends:
+            why = "the budget counts what a trial costs, and less fidelity costs less"
+            lighter = [name for name in ("bohb", "asha") if self._builds(name)]
+            if (cost <= allowed and n <= _GP_TRIALS) or not lighter:
+                return "mf-gp", why
+            slow = (
+                f"{n} trials are many" if cost <= allowed else f"{cost:.1f} s a suggestion are more than {allowed:.1f}"
+            )
+            return lighter[0 if allowed >= _TPE_SECONDS else -1], f"{why}; {slow} for mf-gp"
         if cost <= allowed and d <= _GP_COLUMNS and n <= _GP_TRIALS:
             return "gp", f"{d} columns, {n} trials, {m} objective{'s' if m > 1 else ''}"
         if cost <= allowed:
