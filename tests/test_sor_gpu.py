@@ -9,6 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 from tuner.objectives.solver import batched, relaxation, streams, young
+from tuner.objectives.solver.sor import build
+
+from tuner.trial import Trial
 
 GPU = torch.cuda.is_available()
 
@@ -88,7 +91,8 @@ def test_the_gpu_counts_what_the_cpu_counts(side: int, n: int, varied: bool) -> 
 def test_solutions_on_the_gpu_leave_the_residual_asked_for() -> None:
     for side, n in ((64, 100), (512, 4)):
         grid, c, omega, b = problem(side, n, varied=False, device="cuda")
-        found = batched.solve("sor", grid, c, omega, b, engine="triton")
+        found = batched.solve("sor", grid, c, omega, b, cap=200_000, engine="triton")
+        assert found.converged.all()
         left = (relaxation.apply(grid, c, found.x) - b).norm(dim=(0, 1)) / b.norm(dim=(0, 1))
         assert float(left.max()) < 1.01e-8  # rounding of the residual's own sum
 
@@ -105,3 +109,14 @@ def test_systems_that_have_converged_leave_conjugate_gradients() -> None:
         assert own.x is not None
         assert int(own.iterations[0]) == int(together.iterations[t])
         assert torch.allclose(own.x[:, :, 0], together.x[:, :, t], rtol=0, atol=1e-12)
+
+
+@pytest.mark.gpu
+def test_the_objective_solves_on_the_device_of_its_trials() -> None:
+    sor = build(stream="high", side=16, solver="any", tolerance="free")
+    configs = [{"solver": name, "omega": 1.3, "tolerance": 1e-6} for name in ("sor", "ssor-cg", "cg")]
+    there = sor.evaluate_batch(configs, [Trial(number=number, device="cuda") for number in range(3)])
+    here = sor.evaluate_batch(configs, [Trial(number=number) for number in range(3)])
+    for one, other in zip(there, here, strict=True):
+        assert one["iterations"] == other["iterations"]
+        assert one["error"] == pytest.approx(other["error"], rel=1e-6)

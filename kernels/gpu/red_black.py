@@ -21,8 +21,9 @@ LARGEST_RESIDENT = 128
 LARGEST_CONJUGATE = 64
 BYTES_PER_CELL = 32  # and sweep, through memory
 _CHUNK = 16  # iterations a replayed graph holds; even, since red cells alternate between two buffers
-WARPS = {32: 4, 64: 8, 128: 16}  # a program, by rows of its tile; 4 where it has fewer
-HELD = {32: False, 64: False, 128: False}
+WARPS = {32: 2, 64: 4, 128: 8}  # a program, by rows of its tile; 4 where it has fewer
+HELD = {32: True, 64: True, 128: False}  # the fastest of `benchmarks/sor_gpu.py --variants` on an H200, as WARPS
+_CONJUGATE_WARPS = {32: 4, 64: 8}
 
 
 def pack(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -132,7 +133,7 @@ def ssor_cg(
         red, black, torch.zeros_like(red), torch.zeros_like(black), *pack(b), given.faces, given.diagonal,
         c.contiguous(), omega.contiguous(), tolerated, count, converged, cap,
         m=m, w=w, ROWS=rows, BLOCK=triton.next_power_of_2(w), UNIFORM=given.uniform,
-        num_warps=WARPS.get(rows, 4), num_stages=1,
+        num_warps=_CONJUGATE_WARPS.get(rows, 4), num_stages=1,
     )  # fmt: skip
     fine = converged.bool()
     return Counted(torch.where(fine, count.long(), cap), fine, unpack(red, black))
