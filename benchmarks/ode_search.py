@@ -1,6 +1,7 @@
 """Samplers in six evaluations: what `auto` finds, against the published schedules with every solver.
 
-    python benchmarks/ode_search.py --seeds 0 1 2 3 4 5 6 7 8 9 [--trials 100] [--space ays] [--evaluations 6]
+    python benchmarks/ode_search.py --seeds 0 1 2 3 4 5 6 7 8 9 [--start baseline | published] [--trials 100]
+                                    [--space ays] [--evaluations 6]
     python benchmarks/ode_search.py --ring [--trials 300]
 
 Every seed draws a mixture of 8 modes, in 2, 4, 8, 16 or 64 dimensions by turns. A study searches on 2,048 noises; what
@@ -12,6 +13,9 @@ all steps, and all are tried, so the bar of each mixture is the best of them cho
                                 interpolated; stopped after one, two or all rounds; the published table of Stable
                                 Diffusion; and the closed form for a Gaussian of the data's standard deviation
     boss                        Bellman's path over 100 grid points, from 100 exact trajectories of this mixture
+
+With `--start baseline` a search knows Euler's method on the schedule of Karras et al., its trial 0, and nothing else;
+with `--start published` its next trials are the four closed-form schedules, with solvers of DEIS.
 
 `--ring` compares at 5 evaluations, Euler's method alone, equal modes on a circle.
 """
@@ -27,6 +31,7 @@ from typing import Any
 import torch
 from tuner.objectives.solver import ode_procedures, ode_schedules
 from tuner.objectives.solver.ode import Ode, build
+from tuner.objectives.solver.ode_plans import configuration
 from tuner.objectives.solver.ode_sampling import Plan
 from tuner.objectives.solver.ode_solvers import SOLVERS
 
@@ -94,8 +99,14 @@ def searched(objective: Ode, options: dict[str, Any], trials: int, **sections: A
     return dict(best.config), float(best.metrics["error"])
 
 
-def compare(seeds: list[int], trials: int, space: str, n: int) -> None:
-    won = 0
+def published(space: str, n: int) -> list[dict[str, Any]]:
+    """Configurations of the schedules that need nothing of the mixture."""
+    orders = {"edm": "deis-3", "log-linear": "deis-2", "cosine": "deis-2", "ays-table": "deis-2"}
+    return [configuration(space, ode_schedules.SCHEDULES[name](n), solver=solver) for name, solver in orders.items()]
+
+
+def compare(seeds: list[int], trials: int, space: str, n: int, start: str) -> None:
+    won, initial = 0, published(space, n) if start == "published" else []
     heads = " | ".join(f"{family}, {solver}" for family, solver in USUAL.items())
     print(f"| seed | d | {heads} | best of all | which | auto | ratio | on its own noises | seconds |")
     print("|" + "---|" * (len(USUAL) + 8))
@@ -105,13 +116,13 @@ def compare(seeds: list[int], trials: int, space: str, n: int) -> None:
         objective = build(**options)
         tried = references(objective, n)
         (family, solver), bar = min(tried.items(), key=lambda pair: pair[1])
-        config, own = searched(objective, options, trials, baseline=objective.baseline())
+        config, own = searched(objective, options, trials, baseline=objective.baseline(), initial=initial)
         error = objective.test(config)["error"]
         won += error < bar
         usual = " | ".join(f"{tried[pair]:.3f}" for pair in USUAL.items())
         cells = f"{usual} | {bar:.4f} | {family}, {solver} | {error:.4f} | {error / bar:.3f} | {own:.4f}"
         print(f"| {seed} | {options['dim']} | {cells} | {time.monotonic() - began:.0f} |", flush=True)
-    print(f"\nauto below the best of all references on {won} of {len(seeds)} mixtures, {trials} trials, space {space}")
+    print(f"\nauto below the best of all references on {won} of {len(seeds)} mixtures, {trials} trials from {start}")
 
 
 def ring(trials: int, n: int = 5) -> None:
@@ -136,6 +147,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--space", default="ays")
+    parser.add_argument("--start", choices=("baseline", "published"), default="baseline")
     parser.add_argument("--evaluations", type=int, default=6)
     parser.add_argument("--ring", action="store_true")
     given = parser.parse_args()
@@ -143,7 +155,7 @@ def main() -> None:
     if given.ring:
         ring(given.trials)
     else:
-        compare(given.seeds, given.trials, given.space, given.evaluations)
+        compare(given.seeds, given.trials, given.space, given.evaluations, given.start)
 
 
 if __name__ == "__main__":

@@ -377,6 +377,15 @@ def test_every_space_is_measured_and_its_evaluations_are_known(name: str) -> Non
             assert found["evaluations"] <= 5
 
 
+@pytest.mark.parametrize("solver", ["euler", "ab3", "deis-3", "dpm-3", "hb", "ghvb-3"])
+def test_a_published_schedule_is_a_configuration_of_every_step(solver: str) -> None:
+    objective, knots = build(space="free", particles=64), ode_schedules.cosine(6)
+    config = ode_plans.configuration("free", knots, solver=solver)
+    assert objective.space.contains(objective.space.normalise(config))
+    plan = Plan(knots=knots, solvers=[solver] * 6, beta=0.8)
+    assert objective.test(config)["error"] == pytest.approx(objective.test_plan(plan), rel=1e-6)
+
+
 def test_measurements_repeat_and_other_noises_agree(small: Ode) -> None:
     config = ode_plans.configuration("free", ode_schedules.edm(4), solver="euler")
     first, again = (small.evaluate(config, Trial(seed=seed)) for seed in (0, 1))

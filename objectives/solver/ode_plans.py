@@ -12,6 +12,15 @@ from tuner.search_spaces.ode import GRID
 
 _FORMS = {"noise": ("euler", "deis-1", "deis-2"), "data": ("euler", "dpm-2", "dpm-3")}
 _GHVB = ("hb", "ghvb-2", "ghvb-3")
+_FAMILIES = (
+    ("euler", "ab2", "ab3"),
+    (*_FORMS["noise"], "deis-3"),
+    _FORMS["data"],
+    ("euler", "hb"),
+    ("euler", "ghvb-2", "ghvb-3"),
+    ("euler", "heun"),
+)
+"""Solvers by order: what stands in for one before there are evaluations for it."""
 
 
 def knots_of(config: Mapping[str, Any], evaluations: int) -> list[float]:
@@ -66,14 +75,20 @@ def configuration(space: str, knots: Sequence[float], *, solver: str = "euler") 
     Args:
         space: One with knots: free, ays, ld3, bespoke, olss, usf or ghvb.
         knots: Noises, such as those of a published schedule.
-        solver: Only for spaces that have solvers.
+        solver: One that the space has; of DEIS or DPM-Solver++ in "usf". The other spaces have no use for it.
     """
     n = len(knots) - 1
     found: dict[str, Any] = {"knots": gathered(knots)}
+    family = next(names for names in _FAMILIES if solver in names)
     if space == "free":
-        found |= {f"solver_{i}": solver for i in range(1, n + 1)} | {f"correct_{i}": False for i in range(1, n)}
+        found |= {f"solver_{i}": family[min(family.index(solver), i - 1)] for i in range(1, n + 1)}
+        if solver in _GHVB:
+            found["beta"] = 0.8
+        found |= {f"correct_{i}": False for i in range(1, n)}
     elif space == "usf":
-        found |= {f"form_{i}": "noise" for i in range(2, n + 1)} | {f"order_{i}": 1 for i in range(2, n + 1)}
+        form = "data" if solver.startswith("dpm") else "noise"
+        found |= {f"form_{i}": form for i in range(2, n + 1)}
+        found |= {f"order_{i}": min(family.index(solver) + 1, i, 3) for i in range(2, n + 1)}
         found |= {f"correct_{i}": False for i in range(1, n)}
     elif space == "ghvb":
         found |= {"order": 1, "beta": 1.0}
