@@ -1,4 +1,4 @@
-"""neighbours: the chance by hand on precedents that are alike, and late bloomers, constraints and sizes told apart."""
+"""neighbours: the chance by hand where precedents are exactly alike; late bloomers, constraints and sizes told apart."""
 
 from __future__ import annotations
 
@@ -27,26 +27,23 @@ def ended(made: Study, values: list[dict[str, float]], **config: Any) -> None:
     made.tell(trial, values[-1])
 
 
-def test_the_chance_is_that_of_jeffreys_prior() -> None:
-    """k precedents exactly alike, none of which helps: a half of k + 1."""
-    for chance, least in ((0.1, 5), (0.06, 8), (0.04, 12)):
-        made = study({"rule": "neighbours", "chance": chance, "min_trials": 2, "protect": False})
-        full(made, *np.linspace(0.9, 1.0, STEPS))
-        stopped = []
-        for _ in range(least + 2):
-            (trial,) = begin(made)
-            stopped.append(say(made, trial, *([0.5] * STEPS)) is not None)
-            if not stopped[-1]:
-                made.tell(trial, {"score": 0.5})
-        # the one that ended best is far away: 0.5 against a deviation of 0.25 or less
-        k = stopped.index(True)
-        assert 0.5 / (k + 1) < chance + 0.02
-        assert k >= least - 1
+@pytest.mark.parametrize(("chance", "n"), [(0.1, 12), (0.1, 3), (0.02, 30), (0.3, 5)])
+def test_the_chance_is_the_prior_shared_with_precedents(chance: float, n: int) -> None:
+    """Far from them is the best; n precedents exactly alike, none of which helps: a share 1.5 / (n + 2), diluted."""
+    made = study({"rule": "neighbours", "chance": chance, "min_trials": n + 1, "protect": False})
+    full(made, *np.linspace(9.9, 10.0, STEPS))
+    for _ in range(n):
+        full(made, *([0.5] * STEPS))
+    (trial,) = begin(made)
+    prior = max(1.5 / (n + 2), 2 * chance)
+    sd = 9.4 * np.sqrt(n) / (n + 1)  # of one that stands 9.4 above n others
+    far = np.exp(-0.5 * (9.4 / sd) ** 2)
+    assert (say(made, trial, *([0.5] * STEPS)) is not None) == (prior / (1 + n + far) < chance)
 
 
 def test_late_bloomers_are_spared_where_others_bloomed_late() -> None:
     for since, spared in ((6, True), (1, False)):
-        made = study({"rule": "neighbours", "chance": 0.1, "min_trials": 12})
+        made = study({"rule": "neighbours", "min_trials": 12})
         for k in range(12):
             full(made, *rising(0.05 * k, since))
         (trial,) = begin(made)

@@ -8,9 +8,11 @@ Notation, at a step s that the trial has reached, for n trials that completed, m
     I_j     1 when the trial, were it to gain from here on what j gained, would end feasible, beaten by no member of
             the front
 
-    chance = (1/2 + sum_j w_j I_j) / (1 + sum_j w_j)
+    p       (1/2 + members of the front) / (1 + n), the share of trials that reach the front at all; at least twice the
+            chance below which trials end, so that without precedents none does
+    chance = (p + sum_j w_j I_j) / (1 + sum_j w_j)
 
-the posterior mean of a share under Jeffreys' prior, so that without precedents nothing is stopped. Nothing is assumed
+the posterior mean of a share under a prior that weighs as much as one precedent. Nothing is assumed
 of the shape of curves, and what objectives and margins gain together stays together: a late bloomer is spared where
 others bloomed late. Metrics that follow from the configuration gain nothing, are known at once, and are no part of z.
 """
@@ -85,9 +87,13 @@ class Neighbours:
         if len(ended) < self._options.min_trials:
             return False
         front = history.Y[at_most(history, history.feasible) & history.feasible]
-        return self._chance(told, ended, front[pareto.non_dominated(front)] if len(front) else front) < (
-            self._options.chance
-        )
+        members = front[pareto.non_dominated(front)] if len(front) else front
+        return self._chance(told, ended, members, self._prior(history, members)) < self._options.chance
+
+    def _prior(self, history: History, members: Array) -> float:
+        """The chance without precedents."""
+        n = int((at_most(history) & (history.state == COMPLETED)).sum())
+        return max((0.5 + len(members)) / (1.0 + n), 2.0 * self._options.chance)
 
     def _ended(self, history: History, step: int) -> list[Told]:
         """What the trials reported that completed with the most fidelity, and went beyond a step."""
@@ -95,7 +101,7 @@ class Neighbours:
         found = [told for number in numbers[-_MOST:] if (told := self._curves.told.get(number)) is not None]
         return [told for told in found if told.steps and told.steps[-1] > step and known(told.Y[-1])]
 
-    def _chance(self, told: Told, ended: list[Told], front: Array) -> float:
+    def _chance(self, told: Told, ended: list[Told], front: Array, prior: float) -> float:
         step = told.steps[-1]
         stood = np.array([_stood(one, step) for one in ended])
         own = _stood(told, step)
@@ -108,7 +114,7 @@ class Neighbours:
         reached = ends[:, None, :m]
         beaten = (front >= reached).all(axis=2) & (front > reached).any(axis=2)
         reaches = ~beaten.any(axis=1) & ~(ends[:, m:] < 0.0).any(axis=1)
-        return float((0.5 + weights @ reaches) / (1.0 + weights.sum()))
+        return float((prior + weights @ reaches) / (1.0 + weights.sum()))
 
 
 def _values(told: Told, place: int) -> Array:
