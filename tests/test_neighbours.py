@@ -1,4 +1,4 @@
-"""neighbours: the chance by hand where precedents are exactly alike; late bloomers, constraints and sizes told apart."""
+"""neighbours: the chance by hand, where precedents are alike; late bloomers, constraints and sizes told apart."""
 
 from __future__ import annotations
 
