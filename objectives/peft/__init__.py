@@ -1,0 +1,1 @@
+"""Layouts of parameter-efficient fine-tuning on a pretrained encoder, many of them trained in one pass."""

@@ -1,0 +1,235 @@
+"""Training K layouts at once: own seeds, own learning rates, own ends; one layout alone is the same with K = 1.
+
+    symbol   meaning                                    shape
+    K, B     layouts, sentences of a batch of each
+    loss     of each layout, mean over its batch        (K,)
+
+The gradient of the sum of the K losses holds each layout's own gradient: no parameter is shared.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name every torch reader knows
+from torch import Tensor
+from tuner.objectives.peft.batches import Bank, chunks, rounded
+from tuner.objectives.peft.encoder import Encoder
+from tuner.objectives.peft.layouts import Layout, thinned
+from tuner.objectives.peft.network import scores
+from tuner.objectives.peft.packs import Pack
+from tuner.objectives.peft.states import State, initial, probe, thin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What all layouts of a pack share.
+
+    Attributes:
+        epochs: Passes over the training sentences.
+        examples: Training sentences, the first ones.
+        batch: Sentences of a step; the rest of an epoch that fills no batch is left out.
+        warmup: Share of the steps in which the learning rate rises; then it falls to zero, both linearly.
+        outputs: Of the head: classes, or 1 for a regression.
+    """
+
+    epochs: int
+    examples: int
+    batch: int = 32
+    warmup: float = 0.06
+    outputs: int = 2
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        return max(1, self.examples // self.batch)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One layout in a pack.
+
+    Attributes:
+        layout: What is trained.
+        seed: Decides what is drawn: parameters and the order of sentences.
+    """
+
+    layout: Layout
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Epoch:
+    """What one layout reports after an epoch.
+
+    Attributes:
+        number: From 1.
+        loss: Mean over the epoch's steps.
+        score: On the validation sentences: accuracy, or Pearson's correlation.
+    """
+
+    number: int
+    loss: float
+    score: float
+
+
+Report = Callable[[int, Epoch], bool]
+"""Told the place of a run and its epoch; returns whether the run should end here."""
+
+
+def default_classes(device: torch.device) -> tuple[int, ...]:
+    """Return the bounds for a device: where launches cost nothing, only what has the same size is stacked."""
+    return (24, 96) if device.type == "cuda" else ()
+
+
+def schedule(step: int, steps: int, warmup: float) -> float:
+    """Return the share of the learning rate at a step, from 0."""
+    rise = max(1, math.ceil(warmup * steps))
+    return (step + 1) / rise if step < rise else (steps - step) / max(1, steps - rise)
+
+
+def train(
+    encoder: Encoder,
+    runs: Sequence[Run],
+    recipe: Recipe,
+    training: Bank,
+    validation: Bank,
+    report: Report,
+    *,
+    classes: Sequence[int] | None = None,
+) -> list[State]:
+    """Train layouts together; return what each trained, in the order of `runs`.
+
+    A run whose loss is not finite is reported once, with that loss, and ends.
+
+    Args:
+        encoder: Frozen.
+        runs: At least one.
+        recipe: What they share.
+        training: Sentences that are learned from.
+        validation: Sentences that are scored after every epoch.
+        report: Told of every run after every epoch.
+        classes: Bounds of sizes within which modules are padded together; None: by the device.
+    """
+    bounds = default_classes(encoder.device) if classes is None else classes
+    order = sorted(range(len(runs)), key=lambda place: runs[place].layout.first())
+    states = begin(encoder, [runs[place] for place in order], recipe, training)
+    pack = Pack([runs[place].layout for place in order], states, encoder.device, bounds)
+    shuffles = [torch.Generator().manual_seed(runs[place].seed % 2**63) for place in order]
+    ended: dict[int, State] = {}
+    for number in range(1, recipe.epochs + 1):
+        losses = _epoch(encoder, pack, recipe, training, shuffles)
+        found = evaluate(encoder, pack, validation)
+        gone = set()
+        for member, place in enumerate(order):
+            epoch = Epoch(number=number, loss=losses[member], score=found[member])
+            if report(place, epoch) or not math.isfinite(epoch.loss) or number == recipe.epochs:
+                gone.add(member)
+                ended[place] = pack.state(member)
+        if len(gone) == len(order):
+            break
+        if gone:
+            pack = pack.without(gone, bounds)
+            shuffles = [one for member, one in enumerate(shuffles) if member not in gone]
+            order = [place for member, place in enumerate(order) if member not in gone]
+    return [ended[place] for place in range(len(runs))]
+
+
+def begin(encoder: Encoder, runs: Sequence[Run], recipe: Recipe, training: Bank) -> list[State]:
+    """Return the runs' parameters before training."""
+    tokens: dict[str, Tensor] = {}
+    for index in range(encoder.shape.layers):
+        if any(run.layout.prefix[index] for run in runs):
+            keys, values = training.keys_and_values(index)
+            tokens |= {f"{index}.prefix.keys": keys, f"{index}.prefix.values": values}
+    states = [initial(run.layout, encoder.shape, recipe.outputs, run.seed, tokens) for run in runs]
+    for run, state in zip(runs, states, strict=True):
+        if run.layout.sparsity > 0 and run.layout.criterion != "random":
+            _thin(encoder, run, state, recipe, training)
+    return states
+
+
+def _thin(encoder: Encoder, run: Run, state: State, recipe: Recipe, training: Bank) -> None:
+    """Remove weights by what they are at the probe, for `snip` times the gradient of the first batch's loss."""
+    at = probe(state, run.seed)
+    found: Mapping[str, Tensor] = {name: value.abs() for name, value in at.items() if thinned(name)}
+    if run.layout.criterion == "snip":
+        probed = State(values=at, masks=state.masks, m={}, v={})
+        pack = Pack([run.layout], [probed], encoder.device, ())
+        shuffle = torch.Generator().manual_seed(run.seed % 2**63)
+        chosen = torch.randperm(recipe.examples, generator=shuffle)[: recipe.batch]
+        losses_of(encoder, pack, training, chosen[None]).sum().backward()  # type: ignore[no-untyped-call]
+        for buffer, leaf in zip(pack.parts(pack.m), pack.leaves, strict=True):
+            if leaf.grad is not None:
+                buffer.copy_(leaf.grad)
+        gradients = pack.state(0).m
+        found = {name: score * gradients[name].abs().cpu() for name, score in found.items()}
+    thin(state, run.layout, found)
+
+
+def losses_of(encoder: Encoder, pack: Pack, bank: Bank, chosen: Tensor, n_rows: int | None = None) -> Tensor:
+    """Return the loss of each layout on its own batch, shape (K,).
+
+    Args:
+        encoder: Frozen.
+        pack: K layouts.
+        bank: The sentences.
+        chosen: Which sentences, shape (K, B), on the CPU.
+        n_rows: Rows of each layout; None for as many as are needed.
+    """
+    output = scores(encoder, pack, bank.at(chosen, n_rows), bank.entry)
+    labels = bank.labels[chosen.to(encoder.device, non_blocking=True)]
+    k, batch, outputs = output.shape
+    if outputs == 1:
+        return (output[..., 0] - labels).square().mean(1)
+    return (
+        F.cross_entropy(output.reshape(k * batch, outputs), labels.reshape(-1), reduction="none").view(k, batch).mean(1)
+    )
+
+
+def _epoch(
+    encoder: Encoder, pack: Pack, recipe: Recipe, training: Bank, shuffles: Sequence[torch.Generator]
+) -> list[float]:
+    """Train for one epoch; each layout's mean loss."""
+    batch = min(recipe.batch, recipe.examples)
+    orders = torch.stack([torch.randperm(recipe.examples, generator=one) for one in shuffles])  # (K, examples)
+    batches = orders[:, : recipe.steps * batch].view(len(pack), recipe.steps, batch)
+    n_rows = training.data.lengths[batches].sum(2).amax(0)  # (steps,)
+    total = torch.zeros(len(pack), device=encoder.device)
+    for step in range(recipe.steps):
+        losses = losses_of(encoder, pack, training, batches[:, step], rounded(int(n_rows[step])))
+        losses.sum().backward()  # type: ignore[no-untyped-call]
+        pack.step(schedule(pack.steps, recipe.epochs * recipe.steps, recipe.warmup))
+        total += losses.detach()
+    found: list[float] = (total / recipe.steps).tolist()
+    return found
+
+
+@torch.no_grad()
+def evaluate(encoder: Encoder, pack: Pack, bank: Bank) -> list[float]:
+    """Return each layout's score on all sentences: accuracy, or Pearson's correlation for one output."""
+    outputs = predict(encoder, pack, bank).double()  # (K, n, outputs)
+    if outputs.shape[2] > 1:
+        right = outputs.argmax(dim=2) == bank.labels
+        accuracies: list[float] = right.double().mean(1).tolist()
+        return accuracies
+    x = outputs[..., 0] - outputs[..., 0].mean(1, keepdim=True)
+    y = bank.labels.double() - bank.labels.double().mean()
+    correlation = (x * y).sum(1) / (x.norm(dim=1) * y.norm()).clamp_min(1e-12)
+    found: list[float] = correlation.tolist()
+    return found
+
+
+@torch.no_grad()
+def predict(encoder: Encoder, pack: Pack, bank: Bank) -> Tensor:
+    """Return the outputs of every layout for every sentence, shape (K, n, outputs)."""
+    most = (262_144 if encoder.device.type == "cuda" else 4_096) // len(pack)
+    outputs = pack.groups("head")[0].tensors["weight"].shape[-1]
+    found = torch.empty((len(pack), len(bank.data), outputs), device=encoder.device)
+    for chunk in chunks(bank.data.lengths, max(most, 512)):
+        where = bank.at(chunk[None].expand(len(pack), -1))
+        found[:, chunk.to(encoder.device)] = scores(encoder, pack, where, bank.entry)
+    return found
