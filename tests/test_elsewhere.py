@@ -64,6 +64,21 @@ def test_a_search_that_still_gains_does_not_jump() -> None:
     assert not any("a jump out of" in reason for reason in reasons(study))
 
 
+def test_numbers_are_searched_by_turns_everywhere_and_around_the_best() -> None:
+    study = play(
+        lambda c: (c["x"] - 0.3) ** 2 + c["z"], 14, {"method": "gp", **QUICK}, {"x": LURE["x"], "z": LURE["z"]}
+    )
+    local = [number for number, reason in enumerate(reasons(study)) if "trust region of length" in reason]
+    assert local == [3, 5, 7, 9, 11, 13]
+
+
+def test_the_design_shows_every_value_of_a_choice_more_than_once() -> None:
+    study = play(lure, 60, {"method": "gp", **QUICK}, LURE)
+    design = [r.config["method"] for r in study.records() if "initial design" in r.provenance.reason]
+    assert len(design) == 9
+    assert min(design.count(value) for value in "abcd") >= 2
+
+
 def test_auto_repeats_one_configuration_when_it_sees_noise() -> None:
     rng = np.random.default_rng(3)
     noisy = play(

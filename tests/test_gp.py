@@ -487,17 +487,17 @@ def test_auto_spends_no_more_on_a_suggestion_than_it_may() -> None:
         assert strategy._by_history(lab.history())[0] == name  # type: ignore[attr-defined]
 
 
-def test_auto_looks_elsewhere_when_nothing_better_comes() -> None:
-    lab = Lab(make_problem(numeric()))
+def test_auto_looks_elsewhere_when_nothing_joins_the_front() -> None:
+    lab = Lab(make_problem(numeric(), objectives=2))
     configs = lab.problem.space.sample(48, np.random.default_rng(0))
     for i, config in enumerate(configs[:30]):
-        lab.add(config, metrics={"f0": float(i)})
+        lab.add(config, metrics={"f0": float(i), "f1": float(i)})
     assert stalled(lab.history()) == 0
     engines = []
     for config in configs[30:]:
-        lab.add(config, metrics={"f0": 0.0})
+        lab.add(config, metrics={"f0": -1.0, "f1": 40.0})
     for config in lab.problem.space.sample(7, np.random.default_rng(1)):
-        lab.add(config, metrics={"f0": 0.0})
+        lab.add(config, metrics={"f0": -1.0, "f1": 40.0})
         engines.append(build("auto", lab.problem).suggest(lab.history(), 1, np.random.default_rng(0))[0].provenance)
     assert stalled(lab.history()) == 25
     assert sum("a look elsewhere" in provenance.reason for provenance in engines) == 2

@@ -104,6 +104,57 @@ def test_two_items_can_only_be_exchanged() -> None:
     assert K.flatten().tolist() == pytest.approx([1.0, math.exp(-1.0)])
 
 
+# effects
+
+
+def test_effects_are_bells_of_each_column_and_a_matern_of_all() -> None:
+    kernel = same_lengthscales(build("effects", *floats(2)), 0.5)
+    kernel.raw_alone.data[:] = math.log(3.0)  # s = 3/4
+    K = kernel.forward(torch.tensor([[0.1, 0.2], [0.4, 0.6]], dtype=torch.float64), uniform(1, 2) * 0 + 0.1)
+    bell = [math.exp(-0.5 * (step / 0.5) ** 2) for step in (0.0, 0.1, 0.3, 0.5)]
+    assert float(K[0, 0]) == pytest.approx(0.75 * (bell[0] + bell[1]) / 2 + 0.25 * matern(0.1 / 0.5), rel=1e-9)
+    assert float(K[1, 0]) == pytest.approx(0.75 * (bell[2] + bell[3]) / 2 + 0.25 * matern(math.hypot(0.3, 0.5) / 0.5))
+
+
+def test_a_sum_of_effects_is_known_where_no_trial_was() -> None:
+    """Trials on a cross alone, through its centre; a sum of two functions is known in the corners then."""
+    kernel = same_lengthscales(build("effects", *floats(2)), 0.3)
+    kernel.raw_alone.data[:] = 20.0  # nothing but effects
+    t = torch.linspace(0.0, 1.0, 9, dtype=torch.float64)
+    middle = torch.full_like(t, 0.5)
+    X = torch.cat([torch.stack([t, middle], dim=1), torch.stack([middle, t], dim=1)])
+    corners = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.9, 0.9]], dtype=torch.float64)
+
+    def value(x: Tensor) -> Tensor:
+        return torch.sin(3.0 * x[:, 0]) + x[:, 1] ** 2
+
+    K = kernel.forward(X, X) + 1e-8 * torch.eye(len(X), dtype=torch.float64)
+    found = kernel.forward(corners, X) @ torch.linalg.solve(K, value(X))
+    # nine points a column leave an interpolation error of about 1e-3 of a function of range 1
+    assert torch.allclose(found, value(corners), atol=0.02)
+
+
+def test_the_gradient_of_effects_is_that_of_differences() -> None:
+    kernel = build("effects", *floats(3))  # a lengthscale only scales the columns
+    X, Z = uniform(5, 3).requires_grad_(), uniform(4, 3, seed=1).requires_grad_()
+    assert torch.autograd.gradcheck(kernel.forward, (X, Z))
+    batch = uniform(10, 3).view(2, 5, 3).requires_grad_()
+    assert torch.autograd.gradcheck(kernel.forward, (batch, Z))
+
+
+def test_large_matrices_of_effects_come_in_blocks() -> None:
+    kernel, X, Z = build("effects", *floats(4)), uniform(1500, 4), uniform(1000, 4, seed=1)
+    with torch.no_grad():
+        whole = kernel.forward(X, Z)
+        assert torch.allclose(whole[700:710], kernel.forward(X[700:710], Z), **EXACT)
+    assert whole.shape == (1500, 1000)
+
+
+def test_one_column_and_too_many_have_no_effects_apart() -> None:
+    assert type(build("effects", *floats(1))).__name__ == "Matern"
+    assert type(build("effects", *floats(41))).__name__ == "Matern"
+
+
 # ordered
 
 

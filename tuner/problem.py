@@ -114,13 +114,15 @@ class Problem:
 
     @cached_property
     def design_trials(self) -> int:
-        """How many trials a strategy with a model makes before it: the columns plus one, at least 3 when they allow it.
+        """How many trials a strategy with a model makes before it: the columns plus one.
 
-        At most 10, and at most a fifth of a budget of trials.
+        More, so that every value of the largest choice is seen twice; at most 10, at most a fifth of a budget of
+        trials, and at least 3 when the columns allow it.
         """
         trials = self.budget.trials if self.budget is not None else None
         share = _MAX_DESIGN if trials is None else max(3, trials // 5)
-        return min(self.space.encoding.dim + 1, _MAX_DESIGN, share)
+        choices = [len(c.grid or ()) for c in self.space.encoding.columns if c.kind == "categorical"]
+        return min(max(self.space.encoding.dim, 2 * max(choices, default=0)) + 1, _MAX_DESIGN, share)
 
     @cached_property
     def objectives(self) -> tuple[Metric, ...]:

@@ -30,7 +30,7 @@ STRUCTURED: Mapping[type, str] = {Simplex: "simplex", Permutation: "permutation"
 """Parameters of these kinds have a group of their own, under this covariance; columns of others join by their kind."""
 
 BY_KIND: Mapping[str, str] = {"categorical": "overlap", "ordinal": "ordered"}
-"""Columns of these kinds, of all parameters together, are under this covariance; others under matern."""
+"""Columns of these kinds, of all parameters together, are under this covariance; others under effects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,7 @@ class Layout:
         kernels: Parameter -> the covariance that it gets, instead of the space's choice.
         held: Parameter -> what it is taken to be, whatever a configuration says: models do not see it vary.
         over: Makes the covariance out of one over x and the number d + a, where models see more than x.
+        numeric: The covariance over numeric columns.
 
     Attributes:
         groups: Every column is in one, but those of held parameters.
@@ -70,6 +71,7 @@ class Layout:
         *,
         held: Mapping[str, Any] | None = None,
         over: Callable[[Callable[[], Kernel], int], Kernel] | None = None,
+        numeric: str = "effects",
     ) -> None:
         encoding = space.encoding
         self._columns = encoding.columns
@@ -89,7 +91,7 @@ class Layout:
                 firsts += [columns[0]] if place == len(firsts) else []
             own = (kernels or {}).get(parameter.name) or STRUCTURED.get(type(parameter))
             for j in columns:
-                kind = BY_KIND.get(self._columns[j].kind, "matern")
+                kind = BY_KIND.get(self._columns[j].kind, numeric)
                 found.setdefault((own or kind, place, parameter.name if own else ""), []).append(j)
         self._firsts = firsts
         self._conditions = {

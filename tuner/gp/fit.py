@@ -34,6 +34,9 @@ minimize: Any = optimize.minimize
 LEAST_NOISE = 1e-6
 _MOST_NOISE = 2.0
 _FIRST_NOISE = 1e-2
+_WORTH = 1e-4
+"""A step that gains less of the density per trial is the last: what comes after changes no prediction."""
+
 _BAD = 1e6
 """Loss where the covariance has no Cholesky factor."""
 
@@ -101,7 +104,7 @@ def fit(
             jac=True,
             method="L-BFGS-B",
             bounds=packed.bounds(),
-            options={"maxiter": maxiter, "ftol": 1e-7, "gtol": 1e-4},
+            options={"maxiter": maxiter, "ftol": _WORTH, "gtol": 1e-4},
         )
         if found.fun < _BAD and (best is None or found.fun < best[0]):
             best = float(found.fun), np.asarray(found.x, dtype=np.float64)

@@ -19,10 +19,11 @@ What a suggestion may cost is `max_overhead` times the median trial's seconds, s
 but never less than `floor_s`. What one costs is estimated from trials, objectives and constraints, not measured:
 proposals depend on the history alone then, and the trials' seconds, which they do depend on, count in powers of two.
 
-When nothing better has come for a while, every third proposal looks elsewhere: the model has settled, and what it does
-not expect it does not find. Noise is learned with the model, which says in the provenance how much it found; when it
-found some that nobody declared, the best configuration is tried once more, and what comes of it decides whether
-measurements count as noisy, here and in what is recommended.
+When nothing new has come to the front of several objectives for a while, every third proposal looks elsewhere: the
+model has settled, and what it does not expect it does not find. (With one objective, `gp` sees to it.) Noise is learned
+with the model, which says in the provenance how much it found; when it found some that nobody declared, the best
+configuration is tried once more, and what comes of it decides whether measurements count as noisy, here and in what is
+recommended.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ class Auto:
         name, why = self._fixed or self._by_history(history)
         if name == "gp" and history.answers and len(self._problem.objectives) > 1:
             name, why = "preference", "answers say what is wanted"
-        if name in ("gp", "preference", "turbo"):
+        if name in ("gp", "preference", "turbo") and len(self._problem.objectives) > 1:
             settled = stalled(history)
             if settled > max(_PATIENCE, _PATIENCE_A_COLUMN * len(self._columns)) and settled % _ELSEWHERE == 0:
                 name, why = "sobol", f"nothing better in {settled} trials, a look elsewhere"

@@ -1,10 +1,11 @@
 """Elsewhere: a look outside the basin where the search has settled.
 
 A model that has settled proposes smaller and smaller steps around the incumbent, because it is sure of what is not
-there. So once the best value has been within a twentieth for a while, every second or third proposal is what promises
-most among configurations that differ from the incumbent in a few columns, and by much: so much that the model's own
-covariance with the incumbent is low. A few columns, for what matters in practice are effects of one column and of two;
-far corners of the whole space, of which a model knows least, promise much and hold little.
+there. Where columns without an order make basins of their own, and the best value has been within a twentieth for a
+while, every second proposal is what promises most among configurations that differ from the incumbent in a few columns,
+and by much: so much that the model's own covariance with the incumbent is low. A few columns, for what matters in
+practice are effects of one column and of two; far corners of the whole space, of which a model knows least, promise
+much and hold little.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from tuner.strategies.bayesian.observations import Observations
     from tuner.trial import Config
 
-_EVERY, _EVERY_UNORDERED = 3, 2
-"""Every so many proposals; more often where columns without an order make basins of their own."""
+_EVERY = 2
+"""Every so many proposals."""
 
 _WITHIN = 0.05
 """The best value has settled when it was within this share of what it is better than the median."""
@@ -51,8 +52,7 @@ def settled(data: Observations, surrogate: Surrogate, layout: Layout) -> int | N
         surrogate: What was learned of them, in whose units values are compared; outcome 0 is the objective.
         layout: How the space is laid out for it.
     """
-    every = _EVERY_UNORDERED if layout.unordered else _EVERY
-    if data.n_objectives > 1 or 0 not in surrogate.models or data.n_trials % every:
+    if not layout.unordered or data.n_objectives > 1 or 0 not in surrogate.models or data.n_trials % _EVERY:
         return None
     rows = surrogate.observed[0].cpu().numpy()
     values = surrogate.models[0].u.cpu().numpy()[(data.standing & data.feasible)[rows]]

@@ -96,7 +96,8 @@ class Engine:
         self._settings = settings
         self._name = name
         self._wanted = wanted
-        self._layout = Layout(problem.space, settings.kernels)
+        numeric = "effects" if len(members) == 1 else "matern"  # sparse priors are of lengthscales of all columns
+        self._layout = Layout(problem.space, settings.kernels, numeric=numeric)
         self._tables = Tables(problem, self._layout, per_second=settings.per_second, stretched=len(members) > 1)
         self._learned = [
             Learned(self._tables, self._covariance(member), maxiter=settings.fit_steps) for member in members

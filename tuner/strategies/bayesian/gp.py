@@ -3,8 +3,9 @@
 One process per objective and constraint margin, one for failures, none for metrics that follow from the configuration;
 a composite objective is replaced by the outputs that its formula reads; covariances as the space demands (see
 `tuner.gp.covariance`); noisy expected improvement of the objective or of the hypervolume (see `tuner.gp.acquisition`).
-It starts from the baseline, the initial configurations and a Sobol design. Whatever goes wrong in the linear algebra,
-there is a proposal, and the provenance says why it is another one.
+It starts from the baseline, the initial configurations and a Sobol design. A settled search of unordered columns jumps
+(`elsewhere`), one of numbers looks by turns everywhere and around the best trial (`local`). Whatever goes wrong in the
+linear algebra, there is a proposal, and the provenance says why it is another one.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 
 from tuner.errors import TunerError
 from tuner.history import COMPLETED, History
+from tuner.parameters import Permutation
 from tuner.strategies.fresh import Fresh
 from tuner.strategies.sobol import SobolSequence
 from tuner.trial import Proposal, Provenance
@@ -114,18 +116,34 @@ def engine(problem: Problem, options: Options, **settings: Any) -> Engine:
     )
 
 
+def takes_turns(problem: Problem) -> bool:
+    """Whether trust regions suit it: one objective, and no column without an order."""
+    kinds = {column.kind for column in problem.space.encoding.columns}
+    permutes = any(isinstance(parameter, Permutation) for parameter in problem.space.parameters)
+    return len(problem.objectives) == 1 and "categorical" not in kinds and not permutes
+
+
+def _proposer(problem: Problem, options: Options) -> Proposer:
+    if not takes_turns(problem):
+        return engine(problem, options)
+    from tuner.strategies.bayesian.local import ByTurns
+
+    return ByTurns(problem, engine(problem, options), initial_trials(problem, options))
+
+
 class GpSearch:
     """See the module.
 
     Args:
         problem: What is searched.
         options: How.
-        proposer: Makes what makes the proposals by model, once; an engine with these options when None.
+        proposer: Makes what makes the proposals by model, once; when None an engine with these options, by turns
+            everywhere and locally where `takes_turns`.
     """
 
     def __init__(self, problem: Problem, options: Options, *, proposer: Callable[[], Proposer] | None = None) -> None:
         self._space = problem.space
-        self._make = proposer or (lambda: engine(problem, options))
+        self._make = proposer or (lambda: _proposer(problem, options))
         self._initial = initial_trials(problem, options)
         self._sequence = SobolSequence(problem.space, problem.seed & 0x7FFFFFFF)
         self._has_priors = any(parameter.prior is not None for parameter in problem.space.parameters)

@@ -11,27 +11,19 @@ trials, so that a resumed study goes on as an undisturbed one.
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tuner import pareto
 from tuner.history import History
 from tuner.strategies.bayesian import gp
+from tuner.strategies.bayesian.local import Local
 from tuner.strategies.bayesian.trust import Rules, replay
 from tuner.trial import Proposal
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from tuner.gp.model import Surrogate
     from tuner.problem import Problem
-    from tuner.strategies.bayesian.engine import Engine
-    from tuner.strategies.bayesian.observations import Observations
-    from tuner.strategies.bayesian.regions import Region
-    from tuner.strategies.fresh import Fresh
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,52 +98,6 @@ class Turbo:
 def _after(proposal: Proposal, restarts: int) -> Proposal:
     reason = f"{proposal.provenance.reason}; restart {restarts}"
     return dataclasses.replace(proposal, provenance=dataclasses.replace(proposal.provenance, reason=reason))
-
-
-class Local:
-    """Proposals by model within the region.
-
-    Args:
-        problem: What is searched.
-        engine: Models, and finds the best candidates.
-        rules: How the region changes.
-    """
-
-    def __init__(self, problem: Problem, engine: Engine, rules: Rules) -> None:
-        self._problem = problem
-        self._engine = engine
-        self._rules = rules
-
-    def propose(
-        self, history: History, fresh: Fresh, n: int, rng: np.random.Generator, *, since: int
-    ) -> list[Proposal]:
-        """Up to `n` proposals; the history begins with the current start."""
-        trust = replay(history, self._rules)
-
-        def within(data: Observations, X: Tensor, surrogate: Surrogate, rng: np.random.Generator) -> Region:
-            from tuner.strategies.bayesian.regions import region, stretches
-
-            at = self._centre(data, X, surrogate, rng)
-            stretch = stretches(surrogate, X[at : at + 1], data.X.shape[1])
-            note = f"trust region of length {trust.length:.3g}"
-            return region(self._problem.space, data.X[at], data.active[at], trust.length, stretch, note)
-
-        return self._engine.propose(history, fresh, n, rng, since=since, within=within)
-
-    def _centre(self, data: Observations, X: Tensor, surrogate: Surrogate, rng: np.random.Generator) -> int:
-        """The row in the middle: the best, by its mean under noise; one of the front with several objectives."""
-        usable = data.feasible & data.complete
-        rank = pareto.ranks(data.objectives, usable, data.violation)
-        front = np.flatnonzero(rank == 0)
-        if not usable.any():
-            return int(front[0])
-        if data.n_objectives > 1:
-            room = np.minimum(pareto.crowding(data.objectives[front]), 2.0)
-            return int(rng.choice(front, p=(room + 1e-3) / (room + 1e-3).sum()))
-        if data.noisy and 0 in surrogate.models:
-            mean = surrogate.predict(X)[0][:, 0].cpu().numpy()
-            return int(np.argmax(np.where(usable, mean, -math.inf)))
-        return int(front[0])
 
 
 def build(problem: Problem, options: Options) -> Turbo:
