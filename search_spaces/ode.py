@@ -6,7 +6,7 @@ names end in _i belong to step i, from 1; a step has the solvers that differ the
 through.
 
     ays         Align Your Steps (Sabour et al. 2024): knots, and one solver for all steps; what is searched by default
-    free        knots, and for each step a solver and a corrector: the union of those below
+    free        knots, and for each step a solver, momentum among them, and whether it is corrected
     boss        BOSS (Nguyen et al. 2024): places on a grid of 100 steps, Euler
     ld3         LD3 (Tong et al. 2024): knots, and what the network is told instead of the solver's noise
     bespoke     Bespoke solvers (Shaul et al. 2024): knots and a factor on each step
