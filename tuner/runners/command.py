@@ -222,7 +222,7 @@ class CommandLane(Lane):
         measures = {"wall_s": ended_at - flight.started, "exit_code": float(code), **self._usage(usage)}
         measures = self.measured(measures, ended=ended_at)
         early = flight.ending is not None
-        self.sweep(family, self.land(self._outcome(code, flight, measures), ended=ended_at), hard=early)
+        self.sweep(family, [self.land(self._outcome(code, flight, measures), ended=ended_at)], hard=early)
 
     def _usage(self, usage: object) -> dict[str, float]:
         if not isinstance(usage, resource.struct_rusage):

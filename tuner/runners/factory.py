@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tuner.errors import UsageError
-from tuner.objective import reference_of
+from tuner.objective import objective_of, reference_of
 from tuner.runners.command import Command
 from tuner.runners.devices import Slot, discover_gpus, needs_exclusive, plan_slots
 from tuner.runners.local import LocalRunner
@@ -65,4 +65,15 @@ def _evaluation(sweep: Sweep, names: frozenset[str]) -> PythonObjective | Comman
     reference = reference_of(sweep)
     if reference is None:
         raise UsageError("the sweep has nothing to run; add `objective:` or `command:`, or use `tuner ask` and `tell`")
-    return PythonObjective(reference=reference, recycle=sweep.runner.recycle)
+    return PythonObjective(reference=reference, recycle=sweep.runner.recycle, batch=_batch(sweep))
+
+
+def _batch(sweep: Sweep) -> int | None:
+    """Trials of one pass: 1 where the objective evaluates one at a time, or solves a stream; None: as it pays."""
+    asked = sweep.runner.batch
+    if asked == 1:
+        return 1
+    objective = objective_of(sweep)
+    if not hasattr(objective, "evaluate_batch") or hasattr(objective, "context"):
+        return 1
+    return None if asked == "auto" else asked

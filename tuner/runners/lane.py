@@ -75,6 +75,7 @@ class Flight:
         ending: Why it is being ended; None while it may run.
         stage: How far that went.
         due: When the next step is taken (`time.monotonic`).
+        heard: The last step that was passed on, of a trial that may run again from its start.
     """
 
     job: Job
@@ -85,6 +86,7 @@ class Flight:
     ending: Ending | None = None
     stage: Literal["run", "asked", "term", "kill"] = "run"
     due: float = math.inf
+    heard: int = -1
 
 
 @dataclass(slots=True)
@@ -92,7 +94,7 @@ class _Sweep:
     """The wait until nobody of a family is left."""
 
     family: Family
-    event: Finished | None
+    events: Sequence[Finished]
     due: float
     term_at: float
     kill_at: float
@@ -127,9 +129,19 @@ class Lane(ABC):
         """Whether a job can start."""
         return self.flight is None and not self._sweeps
 
+    @property
+    def room(self) -> int:
+        """How many jobs can start now."""
+        return int(self.free)
+
+    @property
+    def capacity(self) -> int:
+        """How many jobs can run at once."""
+        return 1
+
     @abstractmethod
     def start(self, job: Job) -> None:
-        """Start a job; the lane must be free."""
+        """Start a job; the lane must have room."""
 
     @abstractmethod
     def family(self) -> Family | None:
@@ -148,9 +160,9 @@ class Lane(ABC):
         sweeps = min((sweep.due for sweep in self._sweeps), default=math.inf)
         return min(sweeps, self.flight.due if self.flight is not None else math.inf)
 
-    def prune(self) -> None:
-        """Ask the trial to stop; TERM follows after the grace."""
-        if self.flight is not None and self.flight.ending is None:
+    def prune(self, trial: int) -> None:
+        """Ask a trial to stop, if it runs here; TERM follows after the grace."""
+        if self.flight is not None and self.flight.job.trial == trial and self.flight.ending is None:
             self.flight.ending = "pruned"
             self.flight.stage = "asked"
             self.flight.due = time.monotonic() + self.around.grace_s
@@ -180,6 +192,10 @@ class Lane(ABC):
         flight.stage = stage
         flight.due = now + (max(self.around.grace_s, _SWEEP_S) if stage == "term" else 1.0)
         family.signal(signal.SIGTERM if stage == "term" else signal.SIGKILL)
+
+    def states(self) -> list[SlotState]:
+        """What is going on here, a trial each."""
+        return [self.state()]
 
     def state(self) -> SlotState:
         """What is going on here."""
@@ -220,14 +236,16 @@ class Lane(ABC):
     def _limit(self, job: Job) -> float | None:
         return job.timeout_s if job.timeout_s is not None else self.around.timeout_s
 
-    def sweep(self, family: Family, event: Finished | None, *, hard: bool = False, patience_s: float = 0.0) -> None:
-        """Report `event` as soon as nobody of the family is left.
+    def sweep(
+        self, family: Family, events: Sequence[Finished] = (), *, hard: bool = False, patience_s: float = 0.0
+    ) -> None:
+        """Report `events` as soon as nobody of the family is left.
 
         Survivors get TERM after `patience_s` and KILL a second later; KILL at once when `hard`.
         """
         now = time.monotonic()
         term_at = now + patience_s
-        sweep = _Sweep(family, event, now, term_at, now if hard else term_at + _SOFT_SWEEP_S, term_at + _GIVE_UP_S)
+        sweep = _Sweep(family, events, now, term_at, now if hard else term_at + _SOFT_SWEEP_S, term_at + _GIVE_UP_S)
         self._sweeps.append(sweep)
         self._look([sweep], now)
 
@@ -236,8 +254,7 @@ class Lane(ABC):
             if sweep.look(now):
                 self._sweeps.remove(sweep)
                 self.around.guard.release(sweep.family.pid)
-                if sweep.event is not None:
-                    self.events.append(sweep.event)
+                self.events += sweep.events
 
     def retire(self) -> None:  # noqa: B027 - a lane that keeps no process between trials has nothing to do
         """Let go of a process that waits for the next trial."""

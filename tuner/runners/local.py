@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 
 from tuner.errors import EnvironmentUnfitError, ObjectiveError
+from tuner.runners.batch_lane import BatchLane
+from tuner.runners.batch_size import BatchSize
 from tuner.runners.command import Command, CommandLane
 from tuner.runners.devices import Lease, Slot, lease, occupant
 from tuner.runners.failures import OomCounter
@@ -98,7 +100,8 @@ class LocalRunner:
         self._around = around
         if wakeup_fd is not None:
             around.selector.register(wakeup_fd, selectors.EVENT_READ, self._wake)
-        self._berths = [_Berth(_lane(slot, around, evaluation), note or (lambda _: None)) for slot in slots]
+        told = note or (lambda _: None)
+        self._berths = [_Berth(_lane(slot, around, evaluation, told), told) for slot in slots]
         self._adopted_before = adopt_orphans()
         self._guard_due = time.monotonic() + _GUARD_CHECK_S
         for berth in self._berths:
@@ -110,25 +113,25 @@ class LocalRunner:
     @property
     def capacity(self) -> int:
         """How many jobs can run at once."""
-        return len(self._berths)
+        return sum(berth.lane.capacity for berth in self._berths)
 
     def idle(self) -> int:
         """How many jobs could start now."""
-        return sum(berth.free for berth in self._berths)
+        return sum(berth.room for berth in self._berths)
 
     def slots(self) -> list[SlotState]:
         """What is going on in each slot."""
-        return [berth.lane.state() for berth in self._berths]
+        return [state for berth in self._berths for state in berth.lane.states()]
 
     def start(self, job: Job) -> None:
-        """Start a job in the first idle slot.
+        """Start a job in the first slot that has room. Jobs that are evaluated in one pass start with the next `poll`.
 
         Raises:
             EnvironmentUnfitError: The command's program does not exist.
             UsageError: A placeholder of the command names nothing.
             ObjectiveError: The objective cannot be sent to another process.
         """
-        next(berth for berth in self._berths if berth.free).lane.start(job)
+        max(self._berths, key=lambda berth: berth.room).lane.start(job)  # the first of those with most room
 
     def poll(self, timeout_s: float) -> list[Event]:
         """What happened, in order for each trial. Waits up to `timeout_s` for an event, a wake-up or a new idle slot.
@@ -156,8 +159,7 @@ class LocalRunner:
     def prune(self, trial: int) -> None:
         """Ask a running trial to stop: it learns so when it reports; TERM follows after the grace, then KILL."""
         for berth in self._berths:
-            if berth.lane.flight is not None and berth.lane.flight.job.trial == trial:
-                berth.lane.prune()
+            berth.lane.prune(trial)
 
     def interrupt(self, *, kill: bool = False) -> None:
         """End every running trial: TERM, grace, KILL; or KILL now. Each ends as failed, kind interrupted."""
@@ -241,8 +243,8 @@ class _Berth:
         self._pause = _BACKOFF_S[0]
 
     @property
-    def free(self) -> bool:
-        return self.lease is not None and self.lane.free
+    def room(self) -> int:
+        return self.lane.room if self.lease is not None else 0
 
     def due(self) -> float:
         return min(self.lane.due(), math.inf if self.lease is not None else self.next_try)
@@ -280,9 +282,11 @@ def _give_up(waiting: Sequence[_Berth], n: int, now: float) -> None:
         raise EnvironmentUnfitError(f"no GPU has been free for {_OCCUPIED_LIMIT_S:g} s: {reasons}")
 
 
-def _lane(slot: Slot, around: Surroundings, evaluation: PythonObjective | Command) -> Lane:
+def _lane(slot: Slot, around: Surroundings, evaluation: PythonObjective | Command, note: Callable[[str], None]) -> Lane:
     if isinstance(evaluation, Command):
         return CommandLane(slot, around, evaluation)
+    if evaluation.batch != 1:
+        return BatchLane(slot, around, evaluation, BatchSize(evaluation.batch, note))
     return WorkerLane(slot, around, evaluation)
 
 

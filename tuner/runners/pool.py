@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,11 +43,14 @@ class PythonObjective:
         load: Turns the reference into an objective, in the worker; `tuner.objective.load_objective` when None. A
             reference that is a callable is taken as it is.
         recycle: A worker is replaced after this many trials.
+        batch: How many trials are evaluated in one pass, by the objective's `evaluate_batch`; None: what is measured to
+            pay and to fit; 1: each by itself.
     """
 
     reference: Any
     load: Callable[[Any], Any] | None = None
     recycle: int = 1000
+    batch: int | None = 1
 
     def payload(self) -> str:
         """The reference as text for a worker. What lives in `__main__`, or has no name, travels by value.
@@ -89,7 +92,16 @@ def _cloudpickle() -> Any:
 
 
 @dataclass(slots=True)
-class _Worker:
+class Worker:
+    """A process that evaluates trials.
+
+    Attributes:
+        up: The objective is loaded.
+        trials: How many it has had.
+        listening: Its socket is watched.
+        buffer: What it has begun to say.
+    """
+
     process: subprocess.Popen[bytes]
     socket: socket.socket
     exit: int | None
@@ -107,7 +119,7 @@ class WorkerLane(Lane):
         super().__init__(slot, around)
         self._objective = objective
         self._payload: str | None = None
-        self._worker: _Worker | None = None
+        self._worker: Worker | None = None
         self._spawned = 0
         self._proven = False
 
@@ -118,7 +130,11 @@ class WorkerLane(Lane):
     def start(self, job: Job) -> None:
         """Start a job; the lane must be free."""
         folder = self.around.folder(job)
-        line = json.dumps({"run": _message(job, folder, self.slot)}).encode() + b"\n"
+        self.begin(job, folder, {"run": job_message(job, folder, self.slot)})
+
+    def begin(self, job: Job, folder: Path, message: Mapping[str, Any]) -> None:
+        """Send a message that starts something, to a new worker when there is none."""
+        line = json.dumps(message).encode() + b"\n"
         self._payload = self._payload or self._objective.payload()
         now = time.monotonic()
         self.flight = Flight(job=job, dir=folder, started=now, started_at=time.time())
@@ -127,7 +143,7 @@ class WorkerLane(Lane):
             try:
                 self._worker.socket.sendall(line)
             except OSError:  # it died while it was idle
-                self.sweep(self._drop(), None, hard=True)
+                self.sweep(self._drop(), hard=True)
             else:
                 self._set_limit(now)
                 return
@@ -160,7 +176,7 @@ class WorkerLane(Lane):
     def retire(self) -> None:
         """Let the worker go, when there is one."""
         if self._worker is not None and self.flight is None:
-            self.sweep(self._drop(), None, patience_s=2.0)
+            self.sweep(self._drop(), patience_s=2.0)
 
     def _set_limit(self, now: float) -> None:
         flight = self.flight
@@ -168,7 +184,7 @@ class WorkerLane(Lane):
             limit = self._limit(flight.job)
             flight.due = now + limit if limit is not None else float("inf")
 
-    def _spawn(self, folder: Path) -> _Worker:
+    def _spawn(self, folder: Path) -> Worker:
         self._spawned += 1
         ours, theirs = socket.socketpair()
         tag = f"{self.around.environment['TUNER_RUN']}.{self.slot.id}.{self._spawned}"
@@ -188,7 +204,7 @@ class WorkerLane(Lane):
             os.close(out)
             os.close(err)
         self.around.guard.watch(process.pid)
-        worker = _Worker(process, ours, exit_handle(process.pid), Family(process.pid, tag))
+        worker = Worker(process, ours, exit_handle(process.pid), Family(process.pid, tag))
         settings = {
             "path": [path or os.getcwd() for path in sys.path],
             "cpus": self.slot.cpus,
@@ -219,10 +235,11 @@ class WorkerLane(Lane):
             return False
         *lines, worker.buffer = (worker.buffer + chunk).split(b"\n")
         for line in lines:
-            self._obey(json.loads(line), worker)
+            self.obey(json.loads(line), worker)
         return True
 
-    def _obey(self, message: Mapping[str, Any], worker: _Worker) -> None:
+    def obey(self, message: Mapping[str, Any], worker: Worker) -> None:
+        """Take one message of the worker."""
         flight = self.flight
         if "report" in message:
             trial, step, values = message["report"]
@@ -240,11 +257,11 @@ class WorkerLane(Lane):
         elif "unfit" in message:
             self._unfit(message["unfit"])
 
-    def _done(self, done: Mapping[str, Any], flight: Flight, worker: _Worker) -> None:
+    def _done(self, done: Mapping[str, Any], flight: Flight, worker: Worker) -> None:
         ended = flight.started + done["measures"]["wall_s"]
         measures = self.measured({**done["measures"], "exit_code": 0.0}, ended=ended)
         if done["state"] == "completed":
-            outcome = self._completed(done["returned"], flight, measures)
+            outcome = self.completed(done["returned"], flight, measures)
         elif done["state"] == "pruned":
             outcome = Outcome(state="pruned", metrics=flight.reports.latest(), measures=measures)
         else:
@@ -253,16 +270,18 @@ class WorkerLane(Lane):
         signalled = flight.stage in ("term", "kill")
         if flight.ending == "interrupted" and outcome.state == "completed":
             flight.ending = None  # it was faster than the signal
-        event = self.land(outcome, ended=ended)
-        worker.trials += 1
-        if signalled or done.get("sick"):
-            self.sweep(self._drop(), event, hard=True)
-        elif worker.trials >= self._objective.recycle:
-            self.sweep(self._drop(), event, patience_s=2.0)
-        else:
-            self.events.append(event)
+        self.part([self.land(outcome, ended=ended)], worker, sick=signalled or bool(done.get("sick")))
 
-    def _completed(self, returned: Any, flight: Flight, measures: Mapping[str, float]) -> Outcome:
+    def part(self, events: Sequence[Finished], worker: Worker, *, sick: bool) -> None:
+        """Pass on how trials ended; a worker that is sick, or has had its share, goes first."""
+        worker.trials += len(events)
+        if sick or worker.trials >= self._objective.recycle:
+            self.sweep(self._drop(), events, hard=sick, patience_s=0.0 if sick else 2.0)
+        else:
+            self.events += events
+
+    def completed(self, returned: Any, flight: Flight, measures: Mapping[str, float]) -> Outcome:
+        """The outcome of a trial that returned something."""
         if returned is None:
             returned = {}
         elif not isinstance(returned, dict):
@@ -280,10 +299,10 @@ class WorkerLane(Lane):
         family = self._drop()
         if self._proven and flight is not None:
             failure = Failure(kind="crash", message=f"the objective could not be loaded again: {message}")
-            self.sweep(family, self.land(Outcome(state="failed", failure=failure), ended=time.monotonic()), hard=True)
+            self.sweep(family, self.fell(failure, {}, ended=time.monotonic()), hard=True)
             return
         self.flight = None
-        self.sweep(family, None, hard=True)
+        self.sweep(family, hard=True)
         log = "\n".join(last_lines(tail(flight.dir / "stderr.log"), 10)) if flight is not None else ""
         raise ObjectiveError(f"the objective cannot be loaded: {message}\n{log}")
 
@@ -298,7 +317,7 @@ class WorkerLane(Lane):
             return
         code = ended[0]
         family, flight = self._drop(), self.flight
-        event: Finished | None = None
+        events: Sequence[Finished] = ()
         if flight is not None:
             oom = self.around.oom.moved() if code == -9 else None
             failure = exit_failure(code, tail(flight.dir / "stderr.log"), killed_for_memory=oom)
@@ -306,10 +325,14 @@ class WorkerLane(Lane):
             ended_at = self.around.guard.ended_at(family.pid) or time.monotonic()
             measures = {"wall_s": ended_at - flight.started, "exit_code": float(code)}
             measures = self.measured(measures, ended=ended_at)
-            event = self.land(Outcome(state="failed", measures=measures, failure=failure), ended=ended_at)
-        self.sweep(family, event, hard=True)
+            events = self.fell(failure, measures, ended=ended_at)
+        self.sweep(family, events, hard=True)
 
-    def _unregister(self, worker: _Worker) -> None:
+    def fell(self, failure: Failure, measures: Mapping[str, float], *, ended: float) -> Sequence[Finished]:
+        """What comes of the trial whose process ended before it did."""
+        return [self.land(Outcome(state="failed", measures=measures, failure=failure), ended=ended)]
+
+    def _unregister(self, worker: Worker) -> None:
         if worker.listening:
             worker.listening = False
             self.around.selector.unregister(worker.socket)
@@ -328,7 +351,8 @@ class WorkerLane(Lane):
         return worker.family
 
 
-def _message(job: Job, folder: Path, slot: Slot) -> dict[str, object]:
+def job_message(job: Job, folder: Path, slot: Slot) -> dict[str, object]:
+    """What a worker is told of a job."""
     return {
         "trial": job.trial,
         "attempt": job.attempt,

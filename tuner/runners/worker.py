@@ -5,6 +5,11 @@ It is started by `tuner.runners.pool` with a socket, on which both sides write J
     parent   {"boot": {...}}  {"run": {...}}  {"stop": trial}
     child    {"unfit": message}  {"up": true}  {"report": [trial, step, values]}  {"done": {...}}
 
+and for an objective that evaluates several trials in one pass
+
+    parent   {"batch": [{...}, ...]}
+    child    {"done": {...}} of each member  {"failed": {...}} as a whole, or  {"ended": {"memory": share}}
+
 Each trial's output goes to its own files: file descriptors 1 and 2 are redirected, so that native code and child
 processes are caught too. The global generators of random, numpy and torch (those that are loaded) start every trial
 from its seed, so that a trial's result does not depend on which worker ran it, and after what.
@@ -54,7 +59,7 @@ def main(descriptor: int, parent: int) -> None:
     if settings["cpus"]:
         os.sched_setaffinity(0, settings["cpus"])
     try:
-        evaluate = _load(settings["objective"])
+        objective = _load(settings["objective"])
     except BaseException as error:
         traceback.print_exception(error)
         sys.stderr.flush()
@@ -62,9 +67,15 @@ def main(descriptor: int, parent: int) -> None:
         return
     link.send({"up": True})
     measure, first = Meter(), True
+    evaluate = as_evaluate(objective)
     while (message := link.receive()) is not None:
         if "run" in message:
             link.send({"done": _run(message["run"], evaluate, link, measure, first=first)})
+            first = False
+        elif "batch" in message:
+            from tuner.runners.worker_batch import run_batch
+
+            run_batch(message["batch"], objective.evaluate_batch, link, measure, first=first)
             first = False
 
 
@@ -144,8 +155,8 @@ def _cpu_seconds() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
-def _load(payload: str) -> Evaluate:
-    """The objective behind a reference, prepared, as a function of configuration and trial."""
+def _load(payload: str) -> Any:
+    """The objective behind a reference, prepared."""
     os.environ["TUNER_LOADING"] = "1"  # a module that starts a sweep when it is imported must not start another one
     try:
         reference, load = pickle.loads(base64.b64decode(payload))
@@ -156,7 +167,7 @@ def _load(payload: str) -> Evaluate:
             objective.prepare()
     finally:
         del os.environ["TUNER_LOADING"]
-    return as_evaluate(objective)
+    return objective
 
 
 def as_evaluate(objective: Any) -> Evaluate:
@@ -181,35 +192,42 @@ def _run(job: Message, evaluate: Evaluate, link: Link, meter: Meter, *, first: b
     """Evaluate one trial; what to tell the parent."""
     folder, number = Path(job["dir"]), job["trial"]
     if not first:  # the parent has redirected the first one, so that loading is logged too
-        _redirect(folder)
+        redirect(folder)
     os.environ.update(TUNER_TRIAL=str(number), TUNER_SEED=str(job["seed"]), TUNER_TRIAL_DIR=job["dir"])
 
     def send(step: int | None, values: Mapping[str, Any]) -> bool:
-        link.send(
-            {"report": [number, None if step is None else int(step), {k: _jsonable(v) for k, v in values.items()}]}
-        )
+        link.send(report(number, step, values))
         return link.stopped(number)
 
-    trial = Trial(
-        number=number,
+    trial = trial_of(job, send)
+    trial_client.connect(send)
+    seed(job["seed"])
+    meter.start()
+    done = _evaluate(evaluate, job["config"], trial)
+    done |= {"trial": number, "measures": meter.stop()}
+    trial_client.connect(None)
+    flush()
+    drop_empty(folder, (os.fstat(1).st_size, os.fstat(2).st_size))
+    return done
+
+
+def report(number: int, step: int | None, values: Mapping[str, Any]) -> Message:
+    """The message of a report."""
+    return {"report": [number, None if step is None else int(step), {k: jsonable(v) for k, v in values.items()}]}
+
+
+def trial_of(job: Message, send: Callable[[int | None, Mapping[str, Any]], bool]) -> Trial:
+    """What an objective is handed of a job."""
+    return Trial(
+        number=job["trial"],
         seed=job["seed"],
-        replicate=job["replicate"],
-        dir=folder,
+        dir=Path(job["dir"]),
         device=job["device"],
         fidelity=job["fidelity"],
         context=None if job["context"] is None else tuple(job["context"]),
         checkpoint=None if job["checkpoint"] is None else Path(job["checkpoint"]),
         send=send,
     )
-    trial_client.connect(send)
-    _seed(job["seed"])
-    meter.start()
-    done = _evaluate(evaluate, job["config"], trial)
-    done |= {"trial": number, "measures": meter.stop()}
-    trial_client.connect(None)
-    _flush()
-    drop_empty(folder, (os.fstat(1).st_size, os.fstat(2).st_size))
-    return done
 
 
 def _evaluate(evaluate: Evaluate, config: dict[str, Any], trial: Trial) -> Message:
@@ -218,13 +236,23 @@ def _evaluate(evaluate: Evaluate, config: dict[str, Any], trial: Trial) -> Messa
     except Stopped:
         return {"state": "pruned"}
     except BaseException as error:
-        trace = error.__traceback__
-        while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
-            trace = trace.tb_next  # begins in the objective
-        error.__traceback__ = trace
-        traceback.print_exception(error)
-        failure = exception_failure(error)
-        return {"state": "failed", "kind": failure.kind, "message": failure.message, "sick": poisons_worker(failure)}
+        return failed(error)
+    return completed(returned)
+
+
+def failed(error: BaseException) -> Message:
+    """What to tell of an objective that raised; its traceback goes to the log."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(str(Path(__file__).with_suffix(""))):
+        trace = trace.tb_next  # begins in the objective
+    error.__traceback__ = trace
+    traceback.print_exception(error)
+    failure = exception_failure(error)
+    return {"state": "failed", "kind": failure.kind, "message": failure.message, "sick": poisons_worker(failure)}
+
+
+def completed(returned: object) -> Message:
+    """What to tell of what an objective returned."""
     try:
         return {"state": "completed", "returned": _returned(returned)}
     except Exception as error:
@@ -238,18 +266,18 @@ def _returned(value: object) -> Any:
     if value is None:
         return None
     if isinstance(value, Mapping):
-        return {str(name): _jsonable(entry) for name, entry in value.items()}
-    return _jsonable(value, strict=True)
+        return {str(name): jsonable(entry) for name, entry in value.items()}
+    return jsonable(value, strict=True)
 
 
-def _jsonable(value: Any, *, strict: bool = False) -> Any:
+def jsonable(value: Any, *, strict: bool = False) -> Any:
     """Numbers of any library as floats, arrays as lists, anything else as text (or an error when `strict`)."""
     if isinstance(value, int) and abs(value) >= 1 << 1024:
         return math.inf  # too large for a float, and perhaps for JSON
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple):
-        return [_jsonable(item) for item in value]
+        return [jsonable(item) for item in value]
     try:
         if getattr(value, "ndim", 0):
             return value.tolist()
@@ -260,13 +288,15 @@ def _jsonable(value: Any, *, strict: bool = False) -> Any:
         return repr(value)[:200]
 
 
-def _redirect(folder: Path) -> None:
+def redirect(folder: Path) -> None:
+    """Send what this process prints to a trial's files."""
     for target, source in enumerate(open_logs(folder), start=1):
         os.dup2(source, target)
         os.close(source)
 
 
-def _flush() -> None:
+def flush() -> None:
+    """Write out what is buffered."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()
@@ -277,7 +307,7 @@ def _flush() -> None:
 _LIBC = ctypes.CDLL(None)
 
 
-def _seed(seed: int) -> None:
+def seed(seed: int) -> None:
     """Start the global generators of the loaded libraries from the trial's seed."""
     import random
 

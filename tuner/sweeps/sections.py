@@ -136,6 +136,7 @@ def _once(value: tuple[str, ...]) -> tuple[str, ...]:
 Seconds = Annotated[float, BeforeValidator(duration_s)]
 ShareOrCount = Annotated[int | float, BeforeValidator(_share_or_count)]
 Parallel = Annotated[int | Literal["auto"], BeforeValidator(_parallel)]
+Batch = Annotated[int | Literal["auto"], BeforeValidator(_parallel)]
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(_texts), Field(max_length=1000)]
@@ -354,3 +355,6 @@ class RunnerSection(Section):
     cwd: Text | None = Field(default=None, examples=["."], description="Where commands start, from the sweep's folder.")
     exclusive: bool | None = Field(default=None, description="One trial at a time on its devices; null: when timing.")
     recycle: int = Field(default=1000, ge=1, examples=[1000], description="Trials after which a worker is replaced.")
+    batch: Batch = Field(
+        default="auto", description="Trials of one pass, where the objective evaluates several at once."
+    )
