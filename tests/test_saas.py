@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import tuner
 from tests.strategy_problems import Lab, build, make_problem, numeric
 from tuner import catalog
 from tuner.gp.acquisition import Goal, make_acquisition
@@ -164,3 +165,20 @@ def test_the_provenance_names_the_ensemble() -> None:
     assert np.isfinite(proposal.provenance.sd["f0"])
     with pytest.raises(ValueError, match="use gp"):
         Options(members=1)
+
+
+def test_autopeft_is_random_first_and_then_by_models() -> None:
+    sweep = {
+        "parameters": {"x": {"min": 0.0, "max": 1.0}, "y": {"min": 0.0, "max": 1.0}},
+        "metrics": {"a": "minimize", "b": "minimize"},
+        "search": "autopeft",
+        "budget": {"trials": 10},
+    }
+    study = tuner.Study.create(sweep)
+    engines = []
+    for _ in range(7):
+        (proposal,) = study.ask(1)
+        engines.append(proposal.provenance.engine)
+        x, y = proposal.config["x"], proposal.config["y"]
+        study.tell(proposal.trial, {"a": x + 0.1 * y, "b": (1 - x) ** 2 + y})
+    assert engines == ["random"] * 5 + ["saas"] * 2
