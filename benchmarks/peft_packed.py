@@ -19,6 +19,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -27,7 +28,7 @@ from tuner.objectives.peft import models, snippets
 from tuner.objectives.peft.batches import Bank, Corpus, chunks, corpus
 from tuner.objectives.peft.layouts import TARGETS, layout_of
 from tuner.objectives.peft.packs import Pack
-from tuner.objectives.peft.training import Epoch, Recipe, Run, begin, losses_of, schedule, train
+from tuner.objectives.peft.training import Epoch, Recipe, Run, begin, default_classes, losses_of, schedule, train
 
 _MODULES = {
     "query": r"attention\.self\.query",
@@ -46,6 +47,7 @@ class Bench:
     folder: Path
     device: torch.device
     dtype: torch.dtype
+    classes: tuple[int, ...]
     training: Corpus
     validation: Corpus
     recipe: Recipe
@@ -73,6 +75,7 @@ def prepared(args: argparse.Namespace) -> Bench:
         folder=folder,
         device=device,
         dtype=torch.bfloat16 if device.type == "cuda" else torch.float32,
+        classes=tuple(map(int, args.classes.split(","))) if args.classes else default_classes(device),
         training=tokens("train", args.examples),
         validation=tokens("validation", args.examples),
         recipe=Recipe(epochs=args.epochs, examples=args.examples),
@@ -166,7 +169,7 @@ def one_layout(bench: Bench, base: torch.nn.Module, run: Run, steps: int = 0) ->
 
 
 def packed(bench: Bench, sizes: Sequence[int], repeats: int) -> dict[int, tuple[float, float]]:
-    """K -> seconds of a pack of K layouts (median of the repeats), and MiB at the peak."""
+    """K -> seconds of a pack of K layouts (mean of the repeats), and MiB at the peak."""
     encoder = bench.encoder()
     training, validation = Bank(encoder, bench.training), Bank(encoder, bench.validation)
     both = (training, validation)
@@ -175,11 +178,15 @@ def packed(bench: Bench, sizes: Sequence[int], repeats: int) -> dict[int, tuple[
     runs, found = layouts(max(sizes), bench), {}
     short = Recipe(epochs=1, examples=min(64, bench.recipe.examples))
     for size in sizes:
-        train(encoder, runs[:size], short, *both, nothing)
+        train(encoder, runs[:size], short, *both, nothing, classes=bench.classes)
         if bench.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
         groups = [runs[k : k + size] for k in range(0, max(size, min(repeats, len(runs))), size)]
-        times = [timed(bench, lambda own=own: train(encoder, own, bench.recipe, *both, nothing)) for own in groups]
+
+        def once(own: Sequence[Run]) -> object:
+            return train(encoder, own, bench.recipe, *both, nothing, classes=bench.classes)
+
+        times = [timed(bench, partial(once, own)) for own in groups]
         peak = torch.cuda.max_memory_allocated() / 2**20 if bench.device.type == "cuda" else math.nan
         found[size] = (sum(times) / len(times), peak)
     return found
@@ -214,7 +221,7 @@ def profile(bench: Bench, size: int) -> None:
     encoder = bench.encoder()
     training, runs = Bank(encoder, bench.training), layouts(size, bench)
     runs.sort(key=lambda run: run.layout.first())
-    pack = Pack([r.layout for r in runs], begin(encoder, runs, bench.recipe, training), bench.device, (24, 96))
+    pack = Pack([r.layout for r in runs], begin(encoder, runs, bench.recipe, training), bench.device, bench.classes)
     chosen = torch.randint(bench.recipe.examples, (10, size, bench.recipe.batch))
     n_tokens = float(bench.training.lengths[chosen].sum())
 
@@ -264,6 +271,7 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=128)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--sizes", default="1,4,8")
+    parser.add_argument("--classes", default=None, help="bounds of sizes padded together, such as 24,96; none: 999")
     parser.add_argument("--loop", type=int, default=4, help="layouts through `peft`; 0: none")
     parser.add_argument("--equal", type=int, default=4, help="layouts that are compared with themselves alone; 0: none")
     args = parser.parse_args()

@@ -143,16 +143,13 @@ class Peft:
 
     def test(self, config: Mapping[str, Any], *, seed: int = 0) -> dict[str, float]:
         """Return the score on the test split of a layout trained in full. For members of the front, never to choose."""
-        from tuner.objectives.peft.training import Run, train
+        from tuner.objectives.peft.packs import Pack
+        from tuner.objectives.peft.training import Run, evaluate, train
 
-        encoder, banks, scores = self._encoder, self._banks, [0.0]
-
-        def report(place: int, epoch: Epoch) -> bool:
-            scores[0] = epoch.score
-            return False
-
-        train(encoder, [Run(self.layout(config), seed)], self._recipe(None), banks["train"], banks["test"], report)
-        return {"score": scores[0]}
+        run, banks = Run(self.layout(config), seed), self._banks
+        (state,) = train(self._encoder, [run], self._recipe(None), banks["train"], None, lambda place, epoch: False)
+        pack = Pack([run.layout], [state], self._encoder.device, ())
+        return {"score": evaluate(self._encoder, pack, banks["test"])[0]}
 
     def _pass(self, recipe: Recipe, configs: Sequence[Mapping[str, Any]], trials: Sequence[Trial]) -> list[Result]:
         from tuner.objectives.peft.training import Run, train
@@ -225,7 +222,7 @@ class Peft:
 
         own = self.settings
         split = models.tokenizer(self.folder)
-        limits = {"train": own.examples, "validation": own.validation, "test": None}
+        limits = {"train": own.examples, "validation": own.validation, "test": own.validation}
         return {
             name: Bank(self._encoder, corpus(sentences, self._labels(name, limit)))
             for name, limit in limits.items()
@@ -267,7 +264,7 @@ def build(
         label: Its column with classes or ratings.
         space: autopeft, lora, sparse-adapter, survey or everything.
         examples: Sentences to train on, at most.
-        validation: Sentences to score on, at most.
+        validation: Sentences to score on, at most, of the validation split and of the test split.
         epochs: Passes over them.
         batch: Sentences of a step.
         tokens: A sentence is cut behind so many.

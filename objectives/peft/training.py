@@ -96,7 +96,7 @@ def train(
     runs: Sequence[Run],
     recipe: Recipe,
     training: Bank,
-    validation: Bank,
+    validation: Bank | None,
     report: Report,
     *,
     classes: Sequence[int] | None = None,
@@ -110,7 +110,7 @@ def train(
         runs: At least one.
         recipe: What they share.
         training: Sentences that are learned from.
-        validation: Sentences that are scored after every epoch.
+        validation: Sentences that are scored after every epoch; None: none are.
         report: Told of every run after every epoch.
         classes: Bounds of sizes within which modules are padded together; None: by the device.
     """
@@ -122,7 +122,7 @@ def train(
     ended: dict[int, State] = {}
     for number in range(1, recipe.epochs + 1):
         losses = _epoch(encoder, pack, recipe, training, shuffles)
-        found = evaluate(encoder, pack, validation)
+        found = evaluate(encoder, pack, validation) if validation is not None else [math.nan] * len(pack)
         gone = set()
         for member, place in enumerate(order):
             epoch = Epoch(number=number, loss=losses[member], score=found[member])
