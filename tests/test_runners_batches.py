@@ -72,6 +72,8 @@ def test_trials_of_a_pass_get_their_own_results(tmp_path: Path) -> None:
         assert run.capacity == run.idle() == 8
         done = finish(run, *({"x": float(k)} for k in range(11)))
     assert [event.outcome.metrics["loss"] for event in done] == [float(k) for k in range(11)]
+    own = done[0]
+    assert 0 < own.outcome.measures["wall_s"] < own.finished_at - own.started_at  # its share of the pass
     assert (tmp_path / "trials/0/stdout.log").read_text() == "pass of 8\n"
     assert (tmp_path / "trials/8/stdout.log").read_text() == "pass of 3\n"
 

@@ -1,7 +1,7 @@
 """The child side of a pass: several trials, one call of the objective's `evaluate_batch`.
 
 It returns, for each trial in order, its metrics, an exception when that member failed, or None when it was stopped.
-What it prints is in the folder of the pass's first trial.
+What it prints is in the folder of the pass's first trial; its time is shared among them, so that budgets count it once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def run_batch(jobs: Sequence[Message], evaluate: EvaluateBatch, link: Link, mete
 
     def measures() -> Message:
         found = meter.stop()
-        return {**found, "cpu_s": found["cpu_s"] / len(jobs)}
+        return {**found, **{name: found[name] / len(jobs) for name in ("wall_s", "cpu_s")}}
 
     def sender(number: int) -> Callable[[int | None, Mapping[str, Any]], bool]:
         def send(step: int | None, values: Mapping[str, Any]) -> bool:
