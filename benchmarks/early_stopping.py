@@ -11,8 +11,9 @@ share of random search's. `audit`: random search under the stopping form of asha
 on as controls; afterwards all that was stopped is trained to the end, and what the controls say is set against that.
 `front`: loss against weights (in thousands), with an accuracy of 0.9 at least on digits, 0.3 on text; the hypervolume
 after half of the epochs of a full run of random search with and without a stopping rule, how many times the epochs it
-takes without the rule to have as much, and which members of the full run's front the rule stops. Curves that were
-trained are kept in the folder that `--curves` names, and played again.
+takes without the rule to have as much, and which members of the full run's front the rule stops; with `--same` what the
+rule saves goes unspent, and nothing is trained that the full run does not train. The runs of random search are the same
+everywhere. Curves that were trained are kept in the folder that `--curves` names, and played again.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def race(task: str, seeds: range, trials: int, methods: list[str], curves: Path 
 def audit(task: str, seeds: range, trials: int, curves: Path | None) -> None:
     for seed in seeds:
         learners = Learners(task, seed, curves)
-        study = Study.create(sweep(task, "random+asha", seed, trials, audit=0.2))
+        study = Study.create(sweep(task, "random+asha", seed + 1000, trials, audit=0.2))
         spent = simulate(study, learners, ONE, steps=EPOCHS).steps
         view = stopping_view(study)
         assert view is not None
@@ -141,22 +142,22 @@ def path(study: Study, played: Played) -> list[tuple[int, float]]:
     return found
 
 
-def front(task: str, seeds: range, trials: int, rule: str, curves: Path | None) -> None:
+def front(task: str, seeds: range, trials: int, rule: str, curves: Path | None, *, same: bool) -> None:
     gains, speeds, lost, members = [], [], [], []
     for seed in seeds:
         learners, half = Learners(task, seed, curves), trials * EPOCHS // 2
-        recorded, plain = measured(learners), {**sweep(task, "random", seed, trials), "metrics": goals(task)}
+        recorded, plain = measured(learners), {**sweep(task, "random", seed + 1000, trials), "metrics": goals(task)}
         full = Study.create(plain)
         without = path(full, simulate(full, recorded, ONE, steps=EPOCHS))
         stops = {**plain, "early_stop": {"rule": rule}}
-        longer = Study.create({**stops, "budget": {"trials": 100 * trials}})
+        longer = Study.create({**stops, "budget": {"trials": trials if same else 100 * trials}})
         last = [v for epochs, v in path(longer, simulate(longer, recorded, ONE, steps=EPOCHS, limit=half))][-1]
         before = max((v for epochs, v in without if epochs <= half), default=0.0)
         took = next((epochs for epochs, v in without if v >= last), math.inf)
-        same = Study.create(stops)
-        spent = simulate(same, recorded, ONE, steps=EPOCHS).steps
+        again = Study.create(stops)
+        spent = simulate(again, recorded, ONE, steps=EPOCHS).steps
         best = {record.trial for record in full.pareto()}
-        gone = {trial for trial in best if same.read(trial).state == "pruned"}
+        gone = {trial for trial in best if again.read(trial).state == "pruned"}
         gains, speeds = [*gains, last / before if before else math.inf], [*speeds, took / half]
         lost, members = [*lost, len(gone)], [*members, len(best)]
         print(
@@ -180,13 +181,14 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=50)
     parser.add_argument("--methods", default="random+asha,asha,hyperband,bohb")
     parser.add_argument("--rule", default="neighbours", help="of front")
+    parser.add_argument("--same", action="store_true", help="front: with the rule no more trials than without")
     parser.add_argument("--curves", type=Path, help="a folder to keep learning curves in")
     given = parser.parse_args()
     seeds = range(given.first, given.first + given.seeds)
     if given.what == "race":
         race(given.task, seeds, given.trials, given.methods.split(","), given.curves)
     elif given.what == "front":
-        front(given.task, seeds, given.trials, given.rule, given.curves)
+        front(given.task, seeds, given.trials, given.rule, given.curves, same=given.same)
     else:
         audit(given.task, seeds, given.trials, given.curves)
 

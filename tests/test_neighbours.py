@@ -36,9 +36,10 @@ def test_the_chance_is_the_prior_shared_with_precedents(chance: float, n: int) -
         full(made, *([0.5] * STEPS))
     (trial,) = begin(made)
     prior = max(1.5 / (n + 2), 2 * chance)
+    # at the second report of ten, when four fifths are left; later there is less to save
     sd = 9.4 * np.sqrt(n) / (n + 1)  # of one that stands 9.4 above n others
     far = np.exp(-0.5 * (9.4 / sd) ** 2)
-    assert (say(made, trial, *([0.5] * STEPS)) is not None) == (prior / (1 + n + far) < chance)
+    assert (say(made, trial, *([0.5] * STEPS)) is not None) == (prior / (1 + n + far) < 0.8 * chance)
 
 
 def test_late_bloomers_are_spared_where_others_bloomed_late() -> None:
@@ -70,7 +71,7 @@ def test_a_small_one_is_compared_with_small_ones_and_may_meet_the_constraint_lat
     made = study({"rule": "neighbours", "chance": 0.1, "min_trials": 15}, **SIZES)
     for k in range(15):
         ended(made, curve(0.2 + 0.06 * k, 0.9 - 0.02 * k), width=8.0 + 0.1 * k)
-    small, large = made.enqueue({"width": 1.0}), made.enqueue({"width": 9.9})
+    small, large = made.enqueue({"width": 1.0}), made.enqueue({"width": 8.65})
     begin(made, 2)
     assert say(made, small, *curve(0.6, 0.75)) is None  # feasible from step 7 on
     assert say(made, large, *curve(0.6, 0.75)) is not None

@@ -12,9 +12,11 @@ Notation, at a step s that the trial has reached, for n trials that completed, m
             chance below which trials end, so that without precedents none does
     chance = (p + sum_j w_j I_j) / (1 + sum_j w_j)
 
-the posterior mean of a share under a prior that weighs as much as one precedent. Nothing is assumed
-of the shape of curves, and what objectives and margins gain together stays together: a late bloomer is spared where
-others bloomed late. Metrics that follow from the configuration gain nothing, are known at once, and are no part of z.
+the posterior mean of a share under a prior that weighs as much as one precedent. Nothing is assumed of the shape of
+curves, and what objectives and margins gain together stays together: a late bloomer is spared where others bloomed
+late. Metrics that follow from the configuration are known at once and gain nothing; they are part of z, so that small
+ones are judged by small ones. A trial ends when its chance is less than `chance` times the share of its steps that is
+left: near the end there is little to save.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ class Options:
     """Options of `early_stop: {rule: neighbours, ...}`.
 
     Attributes:
-        chance: A trial ends when its chance to reach the front is less: a bound on the share of front members lost.
+        chance: A trial ends when its chance to reach the front is less, times the share of its steps that is left.
         min_trials: Completed trials that reported on the way, before anything is stopped.
         min_reports: Reports of a trial before it may end.
         width: How alike precedents are, in standard deviations.
@@ -69,14 +71,9 @@ class Options:
 class Neighbours:
     """See the module."""
 
-    def __init__(self, problem: Problem, options: Options) -> None:
+    def __init__(self, options: Options) -> None:
         self._options = options
         self._curves = Curves()
-        self._learned = np.array(
-            [metric.name not in problem.known_names for metric in problem.objectives]
-            + [not constraint.metrics <= problem.known_names for constraint in problem.constraints],
-            dtype=np.bool_,
-        )
 
     def should_stop(self, history: History, trial: int, step: int) -> bool:
         """Whether the chance to reach the front is small, by the trials that completed."""
@@ -88,7 +85,8 @@ class Neighbours:
             return False
         front = history.Y[at_most(history, history.feasible) & history.feasible]
         members = front[pareto.non_dominated(front)] if len(front) else front
-        return self._chance(told, ended, members, self._prior(history, members)) < self._options.chance
+        left = 1.0 - told.steps[-1] / float(np.median([one.steps[-1] for one in ended]))
+        return self._chance(told, ended, members, self._prior(history, members)) < self._options.chance * left
 
     def _prior(self, history: History, members: Array) -> float:
         """The chance without precedents."""
@@ -105,7 +103,7 @@ class Neighbours:
         step = told.steps[-1]
         stood = np.array([_stood(one, step) for one in ended])
         own = _stood(told, step)
-        z = np.concatenate([stood, own[None]])[:, :, self._learned]
+        z = np.concatenate([stood, own[None]])
         sd = np.maximum(z[:-1, 0].std(axis=0), _LEAST_SD)
         far = (((z[:-1] - z[-1]) / sd) ** 2).sum(axis=(1, 2))
         weights = np.exp(-far / (2.0 * self._options.width**2))
@@ -132,4 +130,4 @@ def _stood(told: Told, step: int) -> Array:
 
 def build(problem: Problem, options: Options) -> StoppingRule:
     """The rule for one session."""
-    return Neighbours(problem, options)
+    return Neighbours(options)
