@@ -96,7 +96,8 @@ def random_encoder(shape: Shape, seed: int) -> Encoder:
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*dims: int) -> Tensor:
-        return torch.randn(dims, generator=generator) / dims[-1] ** 0.5
+        drawn: Tensor = torch.randn(dims, generator=generator) / dims[-1] ** 0.5
+        return drawn
 
     d, f = shape.hidden, shape.intermediate
     layers = tuple(
