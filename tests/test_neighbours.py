@@ -44,7 +44,7 @@ def test_the_chance_is_the_prior_shared_with_precedents(chance: float, n: int) -
 
 def test_late_bloomers_are_spared_where_others_bloomed_late() -> None:
     for since, spared in ((6, True), (1, False)):
-        made = study({"rule": "neighbours", "min_trials": 12})
+        made = study({"rule": "neighbours", "chance": 0.05, "min_trials": 12})
         for k in range(12):
             full(made, *rising(0.05 * k, since))
         (trial,) = begin(made)

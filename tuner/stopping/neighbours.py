@@ -56,7 +56,7 @@ class Options:
         width: How alike precedents are, in standard deviations.
     """
 
-    chance: float = 0.05
+    chance: float = 0.08
     min_trials: int = 5
     min_reports: int = 2
     width: float = 1.0
