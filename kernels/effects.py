@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 MOST_COLUMNS = 40
 """With more, one column's share of the first part is too small to be learned, and the covariance is `matern`."""
 
-_BLOCK = 4_000_000
-"""Most differences of columns that are held at once where no gradient is wanted."""
-
 
 class Effects(Kernel):  # type: ignore[misc]
     """See the module; x has shape (..., n, d), unit variance.
@@ -59,13 +56,22 @@ class Effects(Kernel):  # type: ignore[misc]
 
     def forward(self, x1: Tensor, x2: Tensor, diag: bool = False, **params: Any) -> Tensor:
         """Shape (..., n1, n2), or (..., n) with `diag`."""
-        if not (torch.is_grad_enabled() or diag) and x1.shape[-2] * x2.shape[-2] * x1.shape[-1] > _BLOCK:
-            rows = max(1, _BLOCK // (x2.shape[-2] * x1.shape[-1]))
-            return torch.cat([self.forward(part, x2) for part in x1.split(rows, dim=-2)], dim=-2)
         together: Tensor = self.together.forward(x1, x2, diag=diag)
         u1, u2 = x1 / self.lengthscale, x2 / self.lengthscale
-        effects: Tensor = torch.exp(-0.5 * (u1 - u2).square()).mean(dim=-1) if diag else _MeanOfBells.apply(u1, u2)
+        effects: Tensor
+        if diag:
+            effects = torch.exp(-0.5 * (u1 - u2).square()).mean(dim=-1)
+        else:
+            effects = _MeanOfBells.apply(u1, u2) if torch.is_grad_enabled() else _mean_of_bells(u1, u2)
         return self.alone * effects + (1.0 - self.alone) * together
+
+
+def _mean_of_bells(u: Tensor, v: Tensor) -> Tensor:
+    """As `_MeanOfBells`, column by column: what is held at once is as large as the answer."""
+    total = 0.0
+    for a, b in zip(u.unbind(dim=-1), v.unbind(dim=-1), strict=True):
+        total = (a.unsqueeze(-1) - b.unsqueeze(-2)).square_().mul_(-0.5).exp_() + total
+    return total / u.shape[-1]
 
 
 class _MeanOfBells(torch.autograd.Function):
