@@ -221,6 +221,7 @@ def trial_of(job: Message, send: Callable[[int | None, Mapping[str, Any]], bool]
     return Trial(
         number=job["trial"],
         seed=job["seed"],
+        replicate=job["replicate"],
         dir=Path(job["dir"]),
         device=job["device"],
         fidelity=job["fidelity"],
