@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from tuner.strategies.bayesian.engine import Engine
 
 
+_MANY_COLUMNS = 5
+"""Fewer can be searched everywhere; turns cost what has constraints there (docs/log.md)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """What `gp` can be told.
@@ -117,10 +121,11 @@ def engine(problem: Problem, options: Options, **settings: Any) -> Engine:
 
 
 def takes_turns(problem: Problem) -> bool:
-    """Whether trust regions suit it: one objective, and no column without an order."""
+    """Whether trust regions suit it: one objective, and many columns, none of them without an order."""
     kinds = {column.kind for column in problem.space.encoding.columns}
     permutes = any(isinstance(parameter, Permutation) for parameter in problem.space.parameters)
-    return len(problem.objectives) == 1 and "categorical" not in kinds and not permutes
+    many = problem.space.encoding.dim >= _MANY_COLUMNS
+    return len(problem.objectives) == 1 and many and "categorical" not in kinds and not permutes
 
 
 def _proposer(problem: Problem, options: Options) -> Proposer:
