@@ -128,19 +128,24 @@ def seconds_of(config: Any) -> float:
     return 10.0 if config["x"] < 0.5 else 1.0
 
 
-@pytest.mark.parametrize(("per_second", "cheap"), [(None, True), (False, False)])
-def test_of_two_equal_tops_the_one_of_quick_trials_is_tried_when_time_runs_out(per_second: Any, cheap: bool) -> None:
+def dear_trials(per_second: bool | None, seed: int) -> int:
+    """How many of trials 3 to 9 are in the half where trials take ten times as long; both have a top, equally high."""
     space = SearchSpace([Float("x", low=0.0, high=1.0), Float("y", low=0.0, high=1.0)])
-    problem = dataclasses.replace(make_problem(space), budget=Budget(time=3600.0))
+    problem = dataclasses.replace(make_problem(space, seed=seed), budget=Budget(time=3600.0))
     lab = Lab(problem)
     strategy = build("gp", problem, per_second=per_second, fit_steps=30)
-    for _ in range(16):
+    for _ in range(10):
         (proposal,) = lab.ask(strategy)
         x, y = proposal.config["x"], proposal.config["y"]
         value = -((abs(x - 0.5) - 0.3) ** 2) - (y - 0.5) ** 2
         lab.seconds[lab.add(proposal.config, metrics={"f0": value})] = seconds_of(proposal.config)
-    dear = [seconds_of(config) > 1.0 for config, _, _ in list(lab.trials.values())[8:]]
-    assert sum(dear) <= 2 if cheap else sum(dear) >= 4  # of eight
+    return sum(seconds_of(config) > 1.0 for config, _, _ in list(lab.trials.values())[3:])
+
+
+def test_of_two_equal_tops_the_one_of_quick_trials_is_tried_when_time_runs_out() -> None:
+    by_seconds, by_trials = (sum(dear_trials(which, seed) for seed in range(4)) for which in (None, False))
+    assert by_trials >= 8  # of 28: either half is as good
+    assert by_seconds <= 0.7 * by_trials
 
 
 def test_seconds_count_by_themselves_only_when_time_is_all_that_runs_out() -> None:
