@@ -24,7 +24,7 @@ from rich.text import Text
 
 ROOT = Path(__file__).resolve().parent.parent
 COLUMNS, ROWS = 112, 24
-FRONT_ROWS = 6
+FRONT_ROWS = 3
 PICTURES = {"run.svg": ("examples/sparsity.yaml", 0.75, ""), "live.svg": ("examples/forest.yaml", 0.6, r"cpu1.*iB.*%")}
 """Name -> the example, the share of its trials that have finished, and a pattern that must be in sight."""
 
@@ -66,10 +66,11 @@ def put(readme: str, index: int, text: str) -> str:
 
 
 def shortened(result: list[str]) -> list[str]:
-    """The first rows of the front, the baseline, and what follows the table; the rest as an ellipsis."""
+    """The first rows of the front, the baseline, and the line on the whole front; the rest as an ellipsis."""
     rule = next(i for i, line in enumerate(result) if line.startswith(" ─"))
     baseline = next(i for i, line in enumerate(result) if " baseline " in line)
-    return [*result[: rule + 1 + FRONT_ROWS], " ...", *result[baseline:]]
+    whole = next(i for i, line in enumerate(result) if line.startswith("front of "))
+    return [*result[: rule + 1 + FRONT_ROWS], " ...", *result[baseline : whole + 1]]
 
 
 def main(tests: Path | None) -> None:
@@ -83,7 +84,7 @@ def main(tests: Path | None) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     readme = put(readme, 0, "\n".join(line.rstrip() for line in shortened(result)))
     if tests is not None:
-        readme = put(readme, 1, tests.read_text(encoding="utf-8").rstrip().splitlines()[-1])
+        readme = put(readme, 1, tests.read_text(encoding="utf-8").rstrip().splitlines()[-1].strip("= "))
     (ROOT / "README.md").write_text(readme, encoding="utf-8")
 
 
