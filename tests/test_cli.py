@@ -401,6 +401,7 @@ def test_a_dry_run_shows_the_exact_command_and_environment(here: Path) -> None:
         ("objective_here:ff", "did you mean 'f'?"),
         ("objective_here", 'a Python function is written "package.module:function"'),
         ("nowhere:f", "ModuleNotFoundError: No module named 'nowhere'"),
+        ("models/train.py:f", "write models.train:f"),
         ("broken_here:f", "broken_here.py"),
     ],
 )

@@ -49,6 +49,9 @@ def load_objective(ref: ObjectiveRef) -> Any:
     if ":" not in ref.name:
         return _checked(_built_in(ref.name)(**ref.options), ref.name)
     module_name, _, attribute = ref.name.partition(":")
+    if module_name.endswith(".py"):
+        plain = module_name.removesuffix(".py").replace("/", ".")
+        raise ObjectiveError(f"objective {ref.name!r}: a module is named without .py; write {plain}:{attribute}")
     if ref.folder is not None:
         _look_first(ref.folder, module_name.partition(".")[0])
     try:

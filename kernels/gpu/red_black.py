@@ -18,7 +18,6 @@ from torch import Tensor
 from tuner.kernels.gpu import conjugate, sweeps
 
 LARGEST_RESIDENT = 128
-LARGEST_CONJUGATE = 64
 BYTES_PER_CELL = 32  # and sweep, through memory
 _CHUNK = 16  # iterations a replayed graph holds; even, since red cells alternate between two buffers
 WARPS = {32: 2, 64: 4, 128: 8}  # a program, by rows of its tile; 4 where it has fewer
@@ -122,7 +121,7 @@ def ssor_cg(
     tolerance: Tensor | float = 1e-8,
     cap: int = 10_000,
 ) -> Counted:
-    """Solve n systems by conjugate gradients under symmetric SOR; as `sor`, on grids of at most LARGEST_CONJUGATE."""
+    """Solve n systems by conjugate gradients under symmetric SOR; as `sor`, on grids of at most 64 a side."""
     given = operator(kx, ky)
     red, black = pack(torch.zeros_like(b) if x0 is None else x0)
     n, m, w = red.shape
