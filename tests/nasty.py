@@ -1,7 +1,8 @@
 """Studies that nobody wishes for: random spaces and metrics with everything that goes wrong, through the public door.
 
 What is asked of every study: no exception; every suggestion lies in the space, honours its restrictions, and was not
-tried before (unless repeats are wanted); fewer than asked for only when nothing untried is left.
+tried before (unless repeats are wanted, or one trial is meant to show whether measurements are noisy); fewer than asked
+for only when nothing untried is left.
 """
 
 from __future__ import annotations
@@ -142,6 +143,7 @@ class NastyStudy:
         self._study = Study.create(sweep)
         self._weights = [self._rng.random() for _ in range(self._study.problem.space.encoding.dim)]
         self._tried: set[bytes] = set()
+        self._again = 0
 
     def _with(self, kind: str, share: float) -> bool:
         if self._rng.random() >= share:
@@ -166,21 +168,22 @@ class NastyStudy:
 
     def _ask(self, n: int) -> list[Proposal]:
         study, space = self._study, self._study.problem.space
-        fresh = not replicates(study.problem)
         try:
             proposals = study.ask(n) if n > 1 else [study.ask()]
         except ExhaustedError:
             proposals = []
         for proposal in proposals:
             key = space.key(proposal.config)
-            self._judge(proposal, fresh and key in self._tried)
+            self._judge(proposal, key in self._tried)
             self._tried.add(key)
         if len(proposals) < n and study.exhausted:
             self._check_exhausted()
         return proposals
 
     def _judge(self, proposal: Proposal, tried: bool) -> None:
-        report, space, provenance = self.report, self._study.problem.space, proposal.provenance
+        report, problem, provenance = self.report, self._study.problem, proposal.provenance
+        space = problem.space
+        self._again += proposal.again
         report.suggestions += 1
         report.modelled += provenance.acquisition is not None
         if "failed with" in provenance.reason or "the model failed" in provenance.reason:
@@ -188,7 +191,9 @@ class NastyStudy:
         for broken, rule in (
             (not space.contains(proposal.config), "lies outside the space"),
             (not space.feasible(proposal.config), "breaks a restriction"),
-            (tried, "was tried before"),
+            (tried and not proposal.again and not replicates(problem), "was tried before"),
+            (proposal.again and not tried, "is said to be tried again, but is new"),
+            (proposal.again and self._again > 1, "is tried again, although one was"),
         ):
             if broken:
                 report.violations.append(f"trial {proposal.trial} {rule}: {proposal.config}")
