@@ -163,18 +163,34 @@ def test_a_sweep_asks_for_as_many_as_a_pass_takes(tmp_path: Path) -> None:
 
 def test_sizes_double_while_that_pays_and_fits() -> None:
     size = BatchSize()
-    for seconds, memory, due in ((4.0, 0.1, 8), (4.5, 0.2, 16), (5.0, 0.3, 32), (5.5, 0.5, 32)):
+    for seconds, memory, due in ((9.0, 0.1, 4), (4.0, 0.1, 8), (4.5, 0.2, 16), (5.0, 0.3, 32), (5.5, 0.5, 32)):
         size.ran(size.now, seconds, memory)
         assert size.now == due
-    flat = BatchSize()
-    flat.ran(4, 4.0, None)
-    flat.ran(8, 7.9, None)
-    assert flat.now == 4
-    flat.ran(4, 1.0, None)
-    assert flat.now == 4
     out = BatchSize()
+    out.ran(4, 9.0, None)
     out.ran(4, 4.0, None)
+    assert out.now == 8
     out.ran_out(8)
     assert out.now == 4
     out.ran(4, 1.0, None)
     assert out.now == 4
+
+
+@pytest.mark.parametrize(
+    ("seconds", "due"),
+    [
+        ({1: 1.0, 2: 2.1, 4: 4.9, 8: 12.8}, 1),  # as on two processor cores: products fill them already
+        ({1: 1.0, 2: 2.0, 4: 4.0, 8: 8.0}, 1),  # no difference: whoever proposes learns sooner
+        ({1: 1.0, 2: 1.2, 4: 2.3, 8: 4.6}, 2),
+        ({1: 1.0, 2: 1.2, 4: 1.6, 8: 3.1}, 4),
+        ({1: 1.0, 2: 1.2, 4: 1.6, 8: 2.4, 16: 4.7}, 8),
+        ({1: 1.0, 2: 1.1, 4: 1.2, 8: 1.3, 16: 1.4, 32: 1.5, 64: 1.6}, 64),
+    ],
+)
+def test_as_many_make_a_pass_as_do_most_a_second(seconds: Mapping[int, float], due: int) -> None:
+    size = BatchSize()
+    size.ran(4, 100.0, None)  # the objective loads something
+    for k in range(40):
+        stopped = 0.5 if k % 2 else 1.0  # half of the work, where a rule ends trials early
+        size.ran(size.now, seconds[size.now] * stopped, 0.001, size.now * stopped)
+    assert size.now == due

@@ -275,6 +275,7 @@ class Loop:
             context=proposal.context,
             checkpoint=self._checkpoint(proposal, replicate),
             timeout_s=self._study.sweep.runner.timeout,
+            judged=self._study.problem.early_stop is not None,
         )
 
     def _checkpoint(self, proposal: Proposal, replicate: int) -> Path | None:
@@ -297,6 +298,8 @@ class Loop:
         self._observer.reported(event.trial, event.step, event.metrics)
         if stop:
             self._runner.prune(event.trial)
+        elif self._study.problem.early_stop is not None:
+            self._runner.proceed(event.trial, event.step)
 
     def _on_finish(self, event: Finished) -> None:
         if self._finalists.owns(event):

@@ -211,7 +211,11 @@ def make_problem(sweep: Sweep, objective: Any = None, *, slots: int = 1, reading
         own = list(objective.known(objective.space.centre())) if hasattr(objective, "known") else []
         names = [metric.name for metric in metrics]
         sweep.check_names(
-            parameters=objective.space.names, metrics=names, known=own, baseline=hasattr(objective, "baseline")
+            parameters=objective.space.names,
+            metrics=names,
+            known=own,
+            baseline=hasattr(objective, "baseline"),
+            fidelities=getattr(objective, "fidelities", None),
         )
     composites, own_formulas = _formulas(metrics, _parameter_names(sweep, objective))
     known = _known(objective, own_formulas)

@@ -184,6 +184,7 @@ class Sweep(Section):
         metrics: Iterable[str] = (),
         known: Iterable[str] = (),
         baseline: bool = False,
+        fidelities: Mapping[str, float] | None = None,
     ) -> None:
         """Check every name in the sweep once its objective is loaded and its own names are known.
 
@@ -192,13 +193,14 @@ class Sweep(Section):
             metrics: The objective's own metrics.
             known: Metrics that follow from the configuration alone.
             baseline: Whether the objective has a baseline of its own.
+            fidelities: What a trial can be given less of though it is no parameter, and all of it.
 
         Raises:
             SweepError: A condition, restriction, constraint, formula, configuration or section names something else.
         """
         findings = Findings()
         scope = checks.Scope.of(self, parameters, metrics, known, closed=True, baseline=baseline)
-        checks.check_names(self, scope, findings)
+        checks.check_names(self, scope, findings, fidelities or {})
         _raise(findings, self._places, self.source)
 
 

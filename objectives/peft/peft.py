@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -65,8 +64,9 @@ class Peft:
         space: One of `tuner.search_spaces.peft`, for the encoder's own layers and width.
         metrics: score (accuracy, or Pearson's correlation for ratings; maximised), log10_params (trained parameters,
             the head's included; minimised), params_k (thousands of them), params_percent (of the encoder's, without
-            the head's), memory_mib (what a training step keeps), train_s (of the pass, shared among its members),
-            latency_ms (when asked for).
+            the head's), memory_mib (what a training step keeps), train_s (of its epochs, each shared among the layouts
+            under way), latency_ms (when asked for).
+        fidelities: What a trial can be given less of, and all of it: epochs or examples, as `Settings.fidelity` says.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -86,6 +86,7 @@ class Peft:
         if settings.latency:
             metrics.append(Metric(name="latency_ms", unit="ms"))
         self.metrics: Mapping[str, Metric] = {metric.name: metric for metric in metrics}
+        self.fidelities = {settings.fidelity: float(getattr(settings, settings.fidelity))}
 
     @property
     def _rates(self) -> bool:
@@ -155,9 +156,11 @@ class Peft:
         from tuner.objectives.peft.training import Run, train
 
         latest: dict[int, float] = {}
+        spent_s = [0.0] * len(configs)
         stopped: set[int] = set()
 
         def report(place: int, epoch: Epoch) -> bool:
+            spent_s[place] += epoch.seconds
             latest[place] = epoch.score if math.isfinite(epoch.loss) else math.nan
             try:
                 trials[place].report(epoch.number, score=latest[place], loss=epoch.loss)
@@ -166,13 +169,11 @@ class Peft:
             return place in stopped
 
         runs = [Run(self.layout(config), trial.seed) for config, trial in zip(configs, trials, strict=True)]
-        began = time.perf_counter()
         states = train(self._encoder, runs, recipe, self._banks["train"], self._banks["validation"], report)
-        each_s = (time.perf_counter() - began) / len(runs)
         return [
             None
             if place in stopped
-            else {"score": latest[place], "train_s": each_s, **self._measured(run.layout, states[place])}
+            else {"score": latest[place], "train_s": spent_s[place], **self._measured(run.layout, states[place])}
             | self.known(configs[place])
             for place, run in enumerate(runs)
         ]
@@ -268,7 +269,7 @@ def build(
         epochs: Passes over them.
         batch: Sentences of a step.
         tokens: A sentence is cut behind so many.
-        fidelity: What a trial's fidelity says: epochs or examples.
+        fidelity: What a trial's fidelity says, as in `fidelity: {parameter: epochs, min: 1, max: 9}`: epochs, examples.
         precision: fp32, bf16, or auto: bf16 on a GPU.
         latency: Sentences of a batch whose inference is timed; 0: none is.
         archive: A folder that holds the sentences' archive; None: the cache, or pip.

@@ -10,6 +10,7 @@ The gradient of the sum of the K losses holds each layout's own gradient: no par
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -69,11 +70,13 @@ class Epoch:
         number: From 1.
         loss: Mean over the epoch's steps.
         score: On the validation sentences: accuracy, or Pearson's correlation.
+        seconds: Of the epoch and of scoring, shared among those that were under way.
     """
 
     number: int
     loss: float
     score: float
+    seconds: float = 0.0
 
 
 Report = Callable[[int, Epoch], bool]
@@ -121,11 +124,13 @@ def train(
     shuffles = [torch.Generator().manual_seed(runs[place].seed % 2**63) for place in order]
     ended: dict[int, State] = {}
     for number in range(1, recipe.epochs + 1):
+        began = time.perf_counter()
         losses = _epoch(encoder, pack, recipe, training, shuffles)
         found = evaluate(encoder, pack, validation) if validation is not None else [math.nan] * len(pack)
+        each_s = (time.perf_counter() - began) / len(pack)
         gone = set()
         for member, place in enumerate(order):
-            epoch = Epoch(number=number, loss=losses[member], score=found[member])
+            epoch = Epoch(number=number, loss=losses[member], score=found[member], seconds=each_s)
             if report(place, epoch) or not math.isfinite(epoch.loss) or number == recipe.epochs:
                 gone.add(member)
                 ended[place] = pack.state(member)

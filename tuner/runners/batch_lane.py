@@ -43,6 +43,7 @@ class BatchLane(WorkerLane):
         self._told: list[Finished] = []  # told when the pass has ended, and others can start
         self._repeated: dict[int, int] = {}  # steps that were passed on before the pass was repeated
         self._began_with = 0
+        self._steps: dict[int, int] = {}  # reports of each member of the pass: what it has done
 
     @property
     def free(self) -> bool:
@@ -87,6 +88,7 @@ class BatchLane(WorkerLane):
         self._members = {member.job.trial: member for member in members}
         self._repeated = {member.job.trial: member.heard for member in members}
         self._began_with = len(members)
+        self._steps = {member.job.trial: 0 for member in members}
         first = members[0]
         message = {"batch": [job_message(member.job, member.dir, self.slot) for member in members]}
         self.begin(first.job, first.dir, message)
@@ -104,7 +106,8 @@ class BatchLane(WorkerLane):
             self.part(events, worker, sick=failed["sick"])
         elif "ended" in message and self.flight is not None:
             seconds = time.monotonic() - self.flight.started
-            self._size.ran(self._began_with, seconds, message["ended"]["memory"])
+            work = float(sum(max(1, steps) for steps in self._steps.values()))
+            self._size.ran(self._began_with, seconds, message["ended"]["memory"], work)
             self.flight = None
             worker.trials += self._began_with - len(self._told)  # `part` counts these
             self.part(self._all_told(), worker, sick=False)
@@ -116,12 +119,16 @@ class BatchLane(WorkerLane):
 
     def _hear(self, trial: int, step: int | None, values: Mapping[str, Any]) -> None:
         member = self._members.get(trial)
-        if member is None or (step is not None and step <= self._repeated[trial]):
+        if member is None:
             return
-        report = member.reports.add(step, values)
+        self._steps[trial] += 1
+        repeated = step is not None and step <= self._repeated[trial]
+        report = None if repeated else member.reports.add(step, values)
         if report is not None:
             member.heard = max(member.heard, report[0])
             self.events.append(Reported(trial, member.job.attempt, *report))
+        elif step is not None and member.job.judged:
+            self.proceed(trial, step)  # nobody else will answer
 
     def _member_done(self, done: Mapping[str, Any]) -> None:
         member = self._members.pop(done["trial"], None)
@@ -168,15 +175,22 @@ class BatchLane(WorkerLane):
 
     def prune(self, trial: int) -> None:
         """Ask a member to stop; it ends when it reports next, and the others run on."""
-        if trial in self._members and self._worker is not None:
-            with contextlib.suppress(OSError):  # its exit will tell
-                self._worker.socket.sendall(json.dumps({"stop": trial}).encode() + b"\n")
+        self._tell({"stop": trial}, trial)
         for waiting in self._queue:
             for member in [one for one in waiting if one.job.trial == trial]:
                 waiting.remove(member)
                 outcome = Outcome(state="pruned", metrics=member.reports.latest())
                 self.events.append(self._finished(member, outcome, time.monotonic()))
         self._queue = [waiting for waiting in self._queue if waiting]
+
+    def proceed(self, trial: int, step: int) -> None:
+        """Tell a member, which may be waiting for it, that it goes on past a step that it reported."""
+        self._tell({"go": [trial, step]}, trial)
+
+    def _tell(self, message: Mapping[str, Any], trial: int) -> None:
+        if trial in self._members and self._worker is not None:
+            with contextlib.suppress(OSError):  # its exit will tell
+                self._worker.socket.sendall(json.dumps(message).encode() + b"\n")
 
     def interrupt(self, *, kill: bool) -> None:
         """End the pass, and whatever waits for the next."""

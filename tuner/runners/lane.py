@@ -168,6 +168,9 @@ class Lane(ABC):
             self.flight.due = time.monotonic() + self.around.grace_s
             self.ask_to_stop()
 
+    def proceed(self, trial: int, step: int) -> None:  # noqa: B027 - a trial by itself does not wait for the verdict
+        """Tell a trial that it goes on past a step that it reported."""
+
     def interrupt(self, *, kill: bool) -> None:
         """End the trial: TERM now and KILL after the grace, or KILL now."""
         if self.flight is not None and self.flight.stage != "kill":

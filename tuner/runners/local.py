@@ -161,6 +161,11 @@ class LocalRunner:
         for berth in self._berths:
             berth.lane.prune(trial)
 
+    def proceed(self, trial: int, step: int) -> None:
+        """Tell a trial that it goes on past a step that it reported; only those of a pass wait for it."""
+        for berth in self._berths:
+            berth.lane.proceed(trial, step)
+
     def interrupt(self, *, kill: bool = False) -> None:
         """End every running trial: TERM, grace, KILL; or KILL now. Each ends as failed, kind interrupted."""
         for berth in self._berths:

@@ -364,4 +364,5 @@ def job_message(job: Job, folder: Path, slot: Slot) -> dict[str, object]:
         "fidelity": job.fidelity,
         "context": job.context,
         "checkpoint": str(job.checkpoint) if job.checkpoint is not None else None,
+        "judged": job.judged,
     }

@@ -26,6 +26,7 @@ class Job:
         timeout_s: Limit for this attempt; None for the runner's own.
         checkpoint: A folder that outlives the attempt, and is handed on in promotion.
         replicate: Which repeat of the trial this is, from 0.
+        judged: Whether a rule may end it early: each report is answered, by `Runner.prune` or `Runner.proceed`.
     """
 
     trial: int
@@ -38,6 +39,7 @@ class Job:
     timeout_s: float | None = None
     checkpoint: Path | None = None
     replicate: int = 0
+    judged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,9 @@ class Runner(Protocol):
 
     def prune(self, trial: int) -> None:
         """Ask a running trial to stop early; it ends as pruned."""
+
+    def proceed(self, trial: int, step: int) -> None:
+        """Tell a running trial that is judged that it goes on past a step that it reported."""
 
     def interrupt(self, *, kill: bool = False) -> None:
         """End every running trial (TERM, grace, KILL; or KILL now); each ends as failed, kind interrupted."""

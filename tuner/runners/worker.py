@@ -7,7 +7,7 @@ It is started by `tuner.runners.pool` with a socket, on which both sides write J
 
 and for an objective that evaluates several trials in one pass
 
-    parent   {"batch": [{...}, ...]}
+    parent   {"batch": [{...}, ...]}  {"go": [trial, step]}
     child    {"done": {...}} of each member  {"failed": {...}} as a whole, or  {"ended": {"memory": share}}
 
 Each trial's output goes to its own files: file descriptors 1 and 2 are redirected, so that native code and child
@@ -26,6 +26,7 @@ import math
 import os
 import pickle
 import resource
+import select
 import signal
 import socket
 import sys
@@ -100,13 +101,25 @@ class Link:
         found: Message = json.loads(self._lines.pop(0))
         return found
 
-    def stopped(self, trial: int) -> bool:
-        """Whether the parent has asked this trial to stop."""
-        with contextlib.suppress(BlockingIOError):
-            while self._read(socket.MSG_DONTWAIT):
-                pass
-        wanted = [json.loads(line).get("stop") == trial for line in self._lines]
-        return any(wanted)
+    def stopped(self, trial: int, step: int | None = None, wait_s: float = 0.0) -> bool:
+        """Whether the parent has asked this trial to stop; waits a while for what it says to the report of a step."""
+        until = time.monotonic() + wait_s
+        while True:
+            alive = True
+            with contextlib.suppress(BlockingIOError):
+                while alive := self._read(socket.MSG_DONTWAIT):
+                    pass
+            said = [json.loads(line) for line in self._lines]
+            if {"stop": trial} in said:
+                return True
+            goes = {"go": [trial, step]} in said
+            self._lines = [
+                line for line, one in zip(self._lines, said, strict=True) if one.get("go", [None])[0] != trial
+            ]
+            left = until - time.monotonic()
+            if goes or not alive or left <= 0:
+                return False
+            select.select([self._socket], [], [], left)
 
     def _read(self, flags: int) -> bool:
         try:

@@ -1,13 +1,16 @@
 """The child side of a pass: several trials, one call of the objective's `evaluate_batch`.
 
 It returns, for each trial in order, its metrics, an exception when that member failed, or None when it was stopped.
-What it prints is in the folder of the pass's first trial; its time is shared among them, so that budgets count it once.
+Where a rule may end trials early, a member that reports waits for the verdict: another epoch of it would cost the whole
+pass. What it prints is in the folder of the pass's first trial; its time is shared among them, so that budgets count it
+once.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,9 @@ from tuner.errors import ObjectiveError
 from tuner.runners.logs import drop_empty
 from tuner.runners.worker import Link, Message, Meter, completed, failed, flush, redirect, report, seed, trial_of
 from tuner.trial import Trial
+
+_PATIENCE_S, _PATIENCE = 5.0, 0.05
+"""How long a pass may wait for the verdict on its reports in all, or which share of it: the tuner may be busy."""
 
 EvaluateBatch = Callable[[list[dict[str, Any]], list[Trial]], Sequence[object]]
 
@@ -26,22 +32,27 @@ def run_batch(jobs: Sequence[Message], evaluate: EvaluateBatch, link: Link, mete
     if not first:  # the parent has redirected the first one, so that loading is logged too
         redirect(folder)
     stopped: set[int] = set()
+    shares = _Shares(meter, [job["trial"] for job in jobs])
+    began = time.monotonic()
+    waited = 0.0
 
-    def measures() -> Message:
-        found = meter.stop()
-        return {**found, **{name: found[name] / len(jobs) for name in ("wall_s", "cpu_s")}}
-
-    def sender(number: int) -> Callable[[int | None, Mapping[str, Any]], bool]:
+    def sender(number: int, judged: bool) -> Callable[[int | None, Mapping[str, Any]], bool]:
         def send(step: int | None, values: Mapping[str, Any]) -> bool:
+            nonlocal waited
             link.send(report(number, step, values))
-            if number not in stopped and link.stopped(number):
+            if number in stopped:
+                return True
+            now = time.monotonic()
+            left_s = max(_PATIENCE_S, _PATIENCE * (now - began)) - waited
+            if link.stopped(number, step, left_s if judged and step is not None else 0.0):
                 stopped.add(number)
-                link.send({"done": {"state": "pruned", "trial": number, "measures": measures()}})
+                link.send({"done": {"state": "pruned", "trial": number, "measures": shares.leave(number)}})
+            waited += time.monotonic() - now
             return number in stopped
 
         return send
 
-    trials = [trial_of(job, sender(job["trial"])) for job in jobs]
+    trials = [trial_of(job, sender(job["trial"], job["judged"])) for job in jobs]
     seed(jobs[0]["seed"])
     meter.start()
     try:
@@ -49,15 +60,33 @@ def run_batch(jobs: Sequence[Message], evaluate: EvaluateBatch, link: Link, mete
         if len(found) != len(jobs):
             raise ObjectiveError(f"evaluate_batch must return one result a trial, but got {len(found)} of {len(jobs)}")
     except BaseException as error:
-        link.send({"failed": {**failed(error), "measures": measures()}})
+        link.send({"failed": {**failed(error), "measures": shares.leave(jobs[0]["trial"])}})
         return
     for job, one in zip(jobs, found, strict=True):
         if job["trial"] not in stopped:
             done = failed(one) if isinstance(one, BaseException) else completed(one)
-            link.send({"done": {**done, "trial": job["trial"], "measures": measures()}})
+            link.send({"done": {**done, "trial": job["trial"], "measures": shares.leave(job["trial"])}})
     flush()
     drop_empty(folder, (os.fstat(1).st_size, os.fstat(2).st_size))
     link.send({"ended": {"memory": _memory_share(meter)}})
+
+
+class _Shares:
+    """The time of a pass, at every moment shared among the members that have not left."""
+
+    def __init__(self, meter: Meter, trials: Sequence[int]) -> None:
+        self._meter = meter
+        self._own = {trial: dict.fromkeys(("wall_s", "cpu_s"), 0.0) for trial in trials}
+        self._counted = {"wall_s": 0.0, "cpu_s": 0.0}
+
+    def leave(self, trial: int) -> Message:
+        """The measures of a member that leaves; of the whole pass where it has left before."""
+        found = self._meter.stop()
+        for name, counted in self._counted.items():
+            for own in self._own.values():
+                own[name] += (found[name] - counted) / len(self._own)
+            self._counted[name] = found[name]
+        return {**found, **self._own.pop(trial, {})}
 
 
 def _memory_share(meter: Meter) -> float | None:

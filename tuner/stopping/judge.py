@@ -77,16 +77,18 @@ class Judge:
             self._rule.recall(trial, step)
 
     def decide(self, history: History, trial: int, step: int) -> Decision | None:
-        """What a report means for its trial; None: it goes on. A control is announced once.
+        """What a report means for its trial; None: it goes on, or had all of its fidelity. A control is announced once.
 
         Args:
             history: With the report.
             trial: Its number.
             step: The step it reported.
         """
+        fidelity = history.problem.fidelity
+        done = fidelity is not None and step >= fidelity.max
         stops = self._rule.should_stop(history, trial, step)  # of controls, too: the rule keeps count
         rule = self._name if stops else CONSTRAINT if self._violates(history, trial) else None
-        if trial in self._controls:
+        if trial in self._controls or done:
             return None
         if rule is None:
             spared = isinstance(self._rule, Guard) and self._rule.spared == trial

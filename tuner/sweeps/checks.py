@@ -10,6 +10,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import SpaceError
@@ -212,8 +213,17 @@ def _quiet(text: str) -> Expression | None:
     return parsed(text, (), Findings())
 
 
-def check_names(sweep: Sweep, scope: Scope, findings: Findings) -> None:
-    """Check that every expression parses and every name in the sweep is one of the scope's."""
+def check_names(
+    sweep: Sweep, scope: Scope, findings: Findings, fidelities: Mapping[str, float] = MappingProxyType({})
+) -> None:
+    """Check that every expression parses and every name in the sweep is one of the scope's.
+
+    Args:
+        sweep: Whose names.
+        scope: What they may be.
+        findings: Receives what is wrong.
+        fidelities: What an objective can be given less of, and all of it.
+    """
     _conditions(sweep, scope, findings)
     for index, text in enumerate(sweep.restrictions):
         path = ("restrictions", index)
@@ -224,9 +234,16 @@ def check_names(sweep: Sweep, scope: Scope, findings: Findings) -> None:
         _constraint(text, ("constraints", index), scope, findings)
     _formulas(sweep, scope, findings)
     if scope.closed:
-        for place, name, names, what in _references(sweep, scope):
+        for place, name, names, what in _references(sweep, scope, fidelities):
             if name not in names:
                 findings.add(place, unknown(what, name, names))
+    spent = sweep.fidelity
+    if spent is not None and spent.max != (whole := fidelities.get(spent.parameter, spent.max)):
+        findings.add(
+            ("fidelity", "max"),
+            f"must be {whole:g}, which is all of the objective's {spent.parameter}, but got {spent.max:g}; "
+            f"write max: {whole:g}, or {spent.parameter}: {spent.max:g} in objective",
+        )
 
 
 def _strangers(expression: Expression, names: Collection[str], what: str, scope: Scope) -> list[str]:
@@ -240,7 +257,9 @@ def _strangers(expression: Expression, names: Collection[str], what: str, scope:
     return sentences
 
 
-def _references(sweep: Sweep, scope: Scope) -> Iterable[tuple[Path, str, Collection[str], str]]:
+def _references(
+    sweep: Sweep, scope: Scope, fidelities: Mapping[str, float]
+) -> Iterable[tuple[Path, str, Collection[str], str]]:
     """Yield every place that names a parameter or metric outside an expression: path, name, known names, what."""
     for name in sweep.baseline or {}:
         yield ("baseline", name), name, scope.parameters, "parameter"
@@ -252,7 +271,8 @@ def _references(sweep: Sweep, scope: Scope) -> Iterable[tuple[Path, str, Collect
     if sweep.budget.cost is not None:
         yield ("budget", "cost", "metric"), sweep.budget.cost.metric, scope.metrics, "metric"
     if sweep.fidelity is not None:
-        yield ("fidelity", "parameter"), sweep.fidelity.parameter, scope.parameters, "parameter"
+        spent = scope.parameters | fidelities.keys()
+        yield ("fidelity", "parameter"), sweep.fidelity.parameter, spent, "parameter"
 
 
 def _constraint(text: str, path: Path, scope: Scope, findings: Findings) -> None:
