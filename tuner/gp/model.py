@@ -22,6 +22,7 @@ from gpytorch.kernels import Kernel
 from torch import Tensor
 
 from tuner import catalog
+from tuner.gp.directions import along_a_direction
 from tuner.gp.fit import fit
 from tuner.gp.logarithmic import Logarithmic
 from tuner.gp.transfer import Mean
@@ -259,7 +260,7 @@ def learn(
 
 
 def _learn_one(X: Tensor, one: _Standard, make: Callable[[], Kernel], worth: float, **settings: Any) -> Hyperparameters:
-    """The best of the fits under each transform: by density in z, so that the transform's Jacobian counts."""
+    """The best of the fits under each transform, by density in z, so that Jacobians count; and along a direction."""
     make_on = (lambda: make().to(X.device)) if X.is_cuda else make
     plain = fit(X, one.z, make_on, **settings)
     steps = max(settings["maxiter"] // _FEWER, 1)
@@ -270,6 +271,8 @@ def _learn_one(X: Tensor, one: _Standard, make: Callable[[], Kernel], worth: flo
         least = 0.0 if isinstance(transform, Stretch) else worth  # one changes a scale, the others the shape
         if found.ok and density > max(score, plain.score + least):
             best, name, score = found, kind, density
+    u = one.transforms[name].forward(one.z) if name in one.transforms else one.z
+    best = along_a_direction(X, u, best, **{**settings, "starts": 1}) or best
     note = "" if best.ok else "hyperparameters left at their priors' modes: the fit failed"
     for parameter in best.kernel.parameters():
         parameter.requires_grad_(False)
