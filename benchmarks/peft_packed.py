@@ -28,7 +28,8 @@ from tuner.objectives.peft import models, snippets
 from tuner.objectives.peft.batches import Bank, Corpus, chunks, corpus
 from tuner.objectives.peft.layouts import TARGETS, layout_of
 from tuner.objectives.peft.packs import Pack
-from tuner.objectives.peft.training import Epoch, Recipe, Run, begin, default_classes, losses_of, schedule, train
+from tuner.objectives.peft.steps import schedule
+from tuner.objectives.peft.training import Epoch, Recipe, Run, begin, default_classes, losses_of, train
 
 _MODULES = {
     "query": r"attention\.self\.query",

@@ -30,6 +30,7 @@ from tuner.objectives.peft.network import scores
 from tuner.objectives.peft.packs import Pack
 from tuner.objectives.peft.peft import Peft, build
 from tuner.objectives.peft.states import initial
+from tuner.objectives.peft.steps import Steps, Work, rates_of
 from tuner.objectives.peft.training import Epoch, Recipe, Run, begin, train
 from tuner.search_spaces.peft import SPACES, autopeft, spaces
 
@@ -219,8 +220,40 @@ def test_a_packed_layout_trains_as_it_does_alone(encoder: Encoder, banks: tuple[
     together = told(encoder, runs(), banks)
     for k, run in enumerate(runs()):
         assert furthest({k: told(encoder, [run], banks)[0]}, together) < 1e-5
-    for classes in ((4,), (1000,)):
-        assert furthest(told(encoder, runs(), banks, classes=classes), together) < 1e-5
+    for classes, width in (((4,), 9), ((1000,), 9), ((), 9), ((), 2)):
+        assert furthest(told(encoder, runs(), banks, classes=classes, width=width), together) < 1e-5
+
+
+def steps_of(encoder: Encoder, banks: tuple[Bank, Bank], **more: bool) -> tuple[list[list[float]], Tensor]:
+    """Losses of three epochs, the last of which has the same shapes as the second, and all parameters then."""
+    own = sorted(runs(), key=lambda run: run.layout.first())
+    device = encoder.device
+    pack = Pack([run.layout for run in own], begin(encoder, own, RECIPE, banks[0]), device, ())
+    steps, shuffle = Steps(encoder, pack, banks[0], **more), torch.Generator().manual_seed(0)
+    losses = []
+    for epoch in range(3):
+        batches = torch.stack([torch.randperm(48, generator=shuffle).view(12, 4) for _ in own])
+        losses.append(steps.epoch(Work(batches=batches, rates=rates_of(12 * epoch, 12, 36, 0.1).to(device))))
+    return losses, pack.flat.cpu()
+
+
+def test_steps_of_fixed_shapes_are_the_same_steps(encoder: Encoder, banks: tuple[Bank, Bank]) -> None:
+    """Rows and places that are padding; float32, 36 steps of losses near 0.7."""
+    losses, flat = steps_of(encoder, banks)
+    fixed, same = steps_of(encoder, banks, fixed=True)
+    torch.testing.assert_close(torch.tensor(fixed), torch.tensor(losses), rtol=0, atol=1e-5)
+    torch.testing.assert_close(same, flat, rtol=0, atol=1e-4)
+
+
+@pytest.mark.gpu
+def test_captured_steps_are_the_same_steps(encoder: Encoder) -> None:
+    """Once more on a GPU, where sums in another order are atomic ones, too."""
+    there = encoder.to("cuda", torch.float32)
+    banks = (Bank(there, sentences(48, 0)), Bank(there, sentences(40, 1)))
+    losses, flat = steps_of(there, banks)
+    captured, same = steps_of(there, banks, capture=True)
+    torch.testing.assert_close(torch.tensor(captured), torch.tensor(losses), rtol=0, atol=1e-4)
+    torch.testing.assert_close(same, flat, rtol=0, atol=1e-3)
 
 
 def test_stopping_some_does_not_change_the_others(encoder: Encoder, banks: tuple[Bank, Bank]) -> None:

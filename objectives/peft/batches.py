@@ -129,13 +129,20 @@ class Bank:
             found[where.rows[0, :n]] = x[0, :n]
         return found
 
-    def at(self, chosen: Tensor, n_rows: int | None = None) -> Places:
-        """Return where the tokens of K batches of sentences stand; `chosen` has shape (K, B), on the CPU."""
-        lengths = self.data.lengths[chosen]
-        n_rows = n_rows if n_rows is not None else rounded(int(lengths.sum(1).max()))
-        device = self.starts.device
-        on = chosen.to(device, non_blocking=True)
-        return places(self.starts[on], self.lengths[on], n_rows=n_rows, tokens=int(lengths.max()))
+    def at(self, chosen: Tensor, n_rows: int | None = None, tokens: int | None = None) -> Places:
+        """Return where the tokens of K batches of sentences stand.
+
+        Args:
+            chosen: Which sentences, shape (K, B); on the CPU, unless the two others are given.
+            n_rows: Rows of each batch; None for as many as are needed.
+            tokens: Places of each sentence; None for as many as are needed.
+        """
+        on = chosen.to(self.starts.device, non_blocking=True)
+        if n_rows is None or tokens is None:
+            lengths = self.data.lengths[chosen]
+            n_rows = n_rows if n_rows is not None else rounded(int(lengths.sum(1).max()))
+            tokens = tokens if tokens is not None else int(lengths.max())
+        return places(self.starts[on], self.lengths[on], n_rows=n_rows, tokens=tokens)
 
     def keys_and_values(self, index: int, limit: int = 2048) -> tuple[Tensor, Tensor]:
         """Return the frozen keys and values of the first tokens in a layer, each (n, d), float32 on the CPU."""

@@ -10,7 +10,7 @@ from tuner.objectives.peft.layouts import Layout
 from tuner.objectives.peft.network import layer, scores
 from tuner.objectives.peft.packs import Pack
 from tuner.objectives.peft.states import State
-from tuner.objectives.peft.training import losses_of
+from tuner.objectives.peft.steps import losses_of
 
 from tuner.measure import Precision, measure
 

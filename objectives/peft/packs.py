@@ -110,22 +110,26 @@ class Pack:
         """The stacked tensors as views of a buffer of the size of `flat`, in the order of `leaves`."""
         return [self._view(buffer, part) for part in range(len(self._parts))]
 
-    def step(self, share: float) -> None:
-        """Take a step of Adam along the leaves' gradients, at `share` of each layout's learning rate."""
-        self.steps += 1
-        gradient = torch.cat(
-            [(leaf.grad if leaf.grad is not None else torch.zeros_like(leaf)).reshape(-1) for leaf in self.leaves]
-        )
-        for leaf in self.leaves:
-            leaf.grad = None
+    def step(self, gradients: Sequence[Tensor | None], rates: Tensor) -> None:
+        """Take a step of Adam.
+
+        Args:
+            gradients: Of the leaves; None where a leaf is not used.
+            rates: What the mean of gradients and the mean of their squares are times, shape (2,): the share of each
+                layout's learning rate, and Adam's corrections.
+        """
+        whole = [
+            leaf.new_zeros(leaf.numel()) if own is None else own.reshape(-1)
+            for leaf, own in zip(self.leaves, gradients, strict=True)
+        ]
+        gradient = torch.cat(whole)
         if self.mask is not None:
             gradient.mul_(self.mask)
         first, second = BETAS
         self.m.lerp_(gradient, 1.0 - first)
         self.v.mul_(second).addcmul_(gradient, gradient, value=1.0 - second)
-        root = (self.v / (1.0 - second**self.steps)).sqrt_().add_(EPS)
-        update = (self.m / root).mul_(self.rates)
-        self.flat.sub_(update, alpha=share / (1.0 - first**self.steps))
+        root = (self.v * rates[1]).sqrt_().add_(EPS)
+        self.flat.sub_((self.m / root).mul_(self.rates).mul_(rates[0]))
 
     def state(self, member: int) -> State:
         """Return a copy of what one layout trains, with Adam's moments, unpadded."""

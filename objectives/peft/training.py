@@ -15,14 +15,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name every torch reader knows
 from torch import Tensor
-from tuner.objectives.peft.batches import Bank, chunks, rounded
+from tuner.objectives.peft.batches import Bank, chunks
 from tuner.objectives.peft.encoder import Encoder
 from tuner.objectives.peft.layouts import Layout, thinned
 from tuner.objectives.peft.network import scores
 from tuner.objectives.peft.packs import Pack
 from tuner.objectives.peft.states import State, initial, probe, thin
+from tuner.objectives.peft.steps import Steps, Work, losses_of, rates_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,10 +88,28 @@ def default_classes(device: torch.device) -> tuple[int, ...]:
     return (24, 96) if device.type == "cuda" else ()
 
 
-def schedule(step: int, steps: int, warmup: float) -> float:
-    """Return the share of the learning rate at a step, from 0."""
-    rise = max(1, math.ceil(warmup * steps))
-    return (step + 1) / rise if step < rise else (steps - step) / max(1, steps - rise)
+def default_width(device: torch.device, n: int) -> int:
+    """Return how many of n layouts take a step together: all on a GPU, one on a CPU, which a batch of one fills.
+
+    What one layout's step touches stays in a processor's cache.
+    """
+    return n if device.type == "cuda" else 1
+
+
+@dataclass(slots=True)
+class _Party:
+    """Layouts that take their steps together: their places among all, what they train, and their orders."""
+
+    places: list[int]
+    pack: Pack
+    shuffles: list[torch.Generator]
+    steps: Steps
+
+    def without(self, gone: set[int], bounds: Sequence[int], stepping: Callable[[Pack], Steps]) -> _Party:
+        """The members that are left."""
+        left = [member for member in range(len(self.pack)) if member not in gone]
+        pack = self.pack.without(gone, bounds)
+        return _Party([self.places[k] for k in left], pack, [self.shuffles[k] for k in left], stepping(pack))
 
 
 def train(
@@ -103,6 +121,8 @@ def train(
     report: Report,
     *,
     classes: Sequence[int] | None = None,
+    width: int | None = None,
+    capture: bool = False,
 ) -> list[State]:
     """Train layouts together; return what each trained, in the order of `runs`.
 
@@ -116,31 +136,49 @@ def train(
         validation: Sentences that are scored after every epoch; None: none are.
         report: Told of every run after every epoch.
         classes: Bounds of sizes within which modules are padded together; None: by the device.
+        width: How many take a step together; None: by the device.
+        capture: Whether steps are captured as CUDA graphs.
     """
     bounds = default_classes(encoder.device) if classes is None else classes
+    width = default_width(encoder.device, len(runs)) if width is None else width
     order = sorted(range(len(runs)), key=lambda place: runs[place].layout.first())
-    states = begin(encoder, [runs[place] for place in order], recipe, training)
-    pack = Pack([runs[place].layout for place in order], states, encoder.device, bounds)
-    shuffles = [torch.Generator().manual_seed(runs[place].seed % 2**63) for place in order]
+
+    def stepping(pack: Pack) -> Steps:
+        return Steps(encoder, pack, training, capture=capture)
+
+    def party(places: list[int]) -> _Party:
+        own = [runs[place] for place in places]
+        pack = Pack([run.layout for run in own], begin(encoder, own, recipe, training), encoder.device, bounds)
+        shuffles = [torch.Generator().manual_seed(run.seed % 2**63) for run in own]
+        return _Party(places, pack, shuffles, stepping(pack))
+
+    parties = [party(order[k : k + width]) for k in range(0, len(order), width)]
     ended: dict[int, State] = {}
     for number in range(1, recipe.epochs + 1):
-        began = time.perf_counter()
-        losses = _epoch(encoder, pack, recipe, training, shuffles)
-        found = evaluate(encoder, pack, validation) if validation is not None else [math.nan] * len(pack)
-        each_s = (time.perf_counter() - began) / len(pack)
-        gone = set()
-        for member, place in enumerate(order):
-            epoch = Epoch(number=number, loss=losses[member], score=found[member], seconds=each_s)
-            if report(place, epoch) or not math.isfinite(epoch.loss) or number == recipe.epochs:
-                gone.add(member)
-                ended[place] = pack.state(member)
-        if len(gone) == len(order):
-            break
-        if gone:
-            pack = pack.without(gone, bounds)
-            shuffles = [one for member, one in enumerate(shuffles) if member not in gone]
-            order = [place for member, place in enumerate(order) if member not in gone]
+        going = []
+        for own in parties:
+            told = _epoch(encoder, own, recipe, validation, number)
+            gone = set()
+            for member, epoch in enumerate(told):
+                place = own.places[member]
+                if report(place, epoch) or not math.isfinite(epoch.loss) or number == recipe.epochs:
+                    gone.add(member)
+                    ended[place] = own.pack.state(member)
+            if len(gone) < len(told):
+                going.append(own.without(gone, bounds, stepping) if gone else own)
+        parties = going
     return [ended[place] for place in range(len(runs))]
+
+
+def _epoch(encoder: Encoder, party: _Party, recipe: Recipe, validation: Bank | None, number: int) -> list[Epoch]:
+    """Train for one epoch, and score."""
+    began = time.perf_counter()
+    losses = party.steps.epoch(_work(party.pack, recipe, party.shuffles))
+    found = evaluate(encoder, party.pack, validation) if validation is not None else [math.nan] * len(losses)
+    each_s = (time.perf_counter() - began) / len(losses)
+    return [
+        Epoch(number=number, loss=loss, score=score, seconds=each_s) for loss, score in zip(losses, found, strict=True)
+    ]
 
 
 def begin(encoder: Encoder, runs: Sequence[Run], recipe: Recipe, training: Bank) -> list[State]:
@@ -166,51 +204,23 @@ def _thin(encoder: Encoder, run: Run, state: State, recipe: Recipe, training: Ba
         pack = Pack([run.layout], [probed], encoder.device, ())
         shuffle = torch.Generator().manual_seed(run.seed % 2**63)
         chosen = torch.randperm(recipe.examples, generator=shuffle)[: recipe.batch]
-        losses_of(encoder, pack, training, chosen[None]).sum().backward()  # type: ignore[no-untyped-call]
-        for buffer, leaf in zip(pack.parts(pack.m), pack.leaves, strict=True):
-            if leaf.grad is not None:
-                buffer.copy_(leaf.grad)
+        loss = losses_of(encoder, pack, training, chosen[None]).sum()
+        slopes = torch.autograd.grad(loss, pack.leaves, allow_unused=True)
+        for buffer, gradient in zip(pack.parts(pack.m), slopes, strict=True):
+            if gradient is not None:
+                buffer.copy_(gradient)
         gradients = pack.state(0).m
         found = {name: score * gradients[name].abs().cpu() for name, score in found.items()}
     thin(state, run.layout, found)
 
 
-def losses_of(encoder: Encoder, pack: Pack, bank: Bank, chosen: Tensor, n_rows: int | None = None) -> Tensor:
-    """Return the loss of each layout on its own batch, shape (K,).
-
-    Args:
-        encoder: Frozen.
-        pack: K layouts.
-        bank: The sentences.
-        chosen: Which sentences, shape (K, B), on the CPU.
-        n_rows: Rows of each layout; None for as many as are needed.
-    """
-    output = scores(encoder, pack, bank.at(chosen, n_rows), bank.entry)
-    labels = bank.labels[chosen.to(encoder.device, non_blocking=True)]
-    k, batch, outputs = output.shape
-    if outputs == 1:
-        return (output[..., 0] - labels).square().mean(1)
-    return (
-        F.cross_entropy(output.reshape(k * batch, outputs), labels.reshape(-1), reduction="none").view(k, batch).mean(1)
-    )
-
-
-def _epoch(
-    encoder: Encoder, pack: Pack, recipe: Recipe, training: Bank, shuffles: Sequence[torch.Generator]
-) -> list[float]:
-    """Train for one epoch; each layout's mean loss."""
+def _work(pack: Pack, recipe: Recipe, shuffles: Sequence[torch.Generator]) -> Work:
+    """The next epoch of each layout, in its own order."""
     batch = min(recipe.batch, recipe.examples)
     orders = torch.stack([torch.randperm(recipe.examples, generator=one) for one in shuffles])  # (K, examples)
+    rates = rates_of(pack.steps, recipe.steps, recipe.epochs * recipe.steps, recipe.warmup)
     batches = orders[:, : recipe.steps * batch].view(len(pack), recipe.steps, batch)
-    n_rows = training.data.lengths[batches].sum(2).amax(0)  # (steps,)
-    total = torch.zeros(len(pack), device=encoder.device)
-    for step in range(recipe.steps):
-        losses = losses_of(encoder, pack, training, batches[:, step], rounded(int(n_rows[step])))
-        losses.sum().backward()  # type: ignore[no-untyped-call]
-        pack.step(schedule(pack.steps, recipe.epochs * recipe.steps, recipe.warmup))
-        total += losses.detach()
-    found: list[float] = (total / recipe.steps).tolist()
-    return found
+    return Work(batches=batches, rates=rates.to(pack.device))
 
 
 @torch.no_grad()
