@@ -99,10 +99,8 @@ def low_rank(
         h = x if group.rows is None else x.index_select(0, group.rows)
         h = torch.bmm(h, a.to(x.dtype))
         h = activation(h) if activation is not None else h
-        if group.rows is None:
-            out = torch.baddbmm(out, h, b.to(x.dtype))
-        else:
-            out = out.index_add_(0, group.rows, torch.bmm(h, b.to(x.dtype)))  # nobody kept what it was
+        more = torch.bmm(h, b.to(x.dtype))  # rounded before it is added, as for one layout so for many
+        out = out + more if group.rows is None else out.index_add_(0, group.rows, more)  # nobody kept what it was
     return out
 
 
