@@ -18,15 +18,19 @@ from gpytorch.kernels import Kernel
 from gpytorch.priors import LogNormalPrior, NormalPrior
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from tuner.kernels.matern import SHORTEST, Matern
+from tuner.kernels.matern import SHORTEST, Matern, matern, profile, pulled
 
 from tuner.gp.logarithmic import Logarithmic
+from tuner.gp.slopes import Pull
 
 if TYPE_CHECKING:
     from tuner.parameters.columns import Column
 
 MOST_COLUMNS = 40
 """With more, one column's share of the first part is too small to be learned, and the covariance is `matern`."""
+
+_HELD = 2**15
+"""Pairs of rows at a time when there is no gradient: what is worked on stays close to the processor."""
 
 
 class Effects(Kernel):  # type: ignore[misc]
@@ -56,47 +60,95 @@ class Effects(Kernel):  # type: ignore[misc]
 
     def forward(self, x1: Tensor, x2: Tensor, diag: bool = False, **params: Any) -> Tensor:
         """Shape (..., n1, n2), or (..., n) with `diag`."""
-        together: Tensor = self.together.forward(x1, x2, diag=diag)
-        u1, u2 = x1 / self.lengthscale, x2 / self.lengthscale
-        effects: Tensor
+        together, s = self.together.raw_lengthscale.exp(), self.alone
+        own = self.raw_lengthscale.exp()
         if diag:
-            effects = torch.exp(-0.5 * (u1 - u2).square()).mean(dim=-1)
-        else:
-            effects = _MeanOfBells.apply(u1, u2) if torch.is_grad_enabled() else _mean_of_bells(u1, u2)
-        return self.alone * effects + (1.0 - self.alone) * together
+            apart = torch.exp(-0.5 * ((x1 - x2) / own).square()).mean(dim=-1)
+            return s * apart + (1.0 - s) * matern(x1 / together, x2 / together, diag=True)
+        pairs = [(x1 / scale, x2 / scale) if x1 is not x2 else (x1 / scale,) * 2 for scale in (own, together)]
+        if torch.is_grad_enabled():
+            found: Tensor = _Effects.apply(*pairs[0], *pairs[1], s)
+            return found
+        (u1, u2), (v1, v2) = pairs
+        size = max(_HELD // x2.shape[-2], 1)
+        blocks = zip(u1.split(size, dim=-2), v1.split(size, dim=-2), strict=True)
+        return torch.cat([_plain(u, u2, v, v2, s) for u, v in blocks], dim=-2)
+
+    def followed(self, x: Tensor, X: Tensor) -> tuple[Tensor, Pull]:
+        """The covariance of x (b, d) with X (N, d), and the pull to x."""
+        with torch.no_grad():
+            together, own = self.together.raw_lengthscale.exp(), self.raw_lengthscale.exp()
+            found = _Traced(x / own, X / own, x / together, X / together, self.alone)
+
+        def pull(given: Tensor) -> Tensor:
+            du, _, dv, _, _ = found.pull(given, (True, False, True, False, False))
+            assert du is not None
+            assert dv is not None
+            return du / own + dv / together
+
+        return found.value(), pull
 
 
-def _mean_of_bells(u: Tensor, v: Tensor) -> Tensor:
-    """As `_MeanOfBells`, column by column: what is held at once is as large as the answer."""
-    total = 0.0
-    for a, b in zip(u.unbind(dim=-1), v.unbind(dim=-1), strict=True):
-        total = (a.unsqueeze(-1) - b.unsqueeze(-2)).square_().mul_(-0.5).exp_() + total
-    return total / u.shape[-1]
+def _plain(u1: Tensor, u2: Tensor, v1: Tensor, v2: Tensor, s: Tensor) -> Tensor:
+    """The covariance of rows, in units of both kinds of lengthscales, column by column."""
+    total = profile(v1, v2)[0].mul_(1.0 - s)
+    share = s / u1.shape[-1]
+    for a, b in zip(u1.unbind(dim=-1), u2.unbind(dim=-1), strict=True):
+        total += (a.unsqueeze(-1) - b.unsqueeze(-2)).square_().mul_(-0.5).exp_().mul_(share)
+    return total
 
 
-class _MeanOfBells(torch.autograd.Function):
-    """mean_j exp(-(u_j - v_j)^2 / 2) of the rows of u (..., n1, d) and v (..., n2, d), shape (..., n1, n2).
+class _Traced:
+    """The covariance k of rows u1 (..., n1, d) and u2 (..., n2, d), in units of h, and v1 and v2, the same in those of
+    l, with what its gradient takes: autograd needs four times as long to find that.
 
-    What autograd makes of the formula takes twice the time of its gradient written out.
+    One column after the other lies closer together in memory than one pair of rows after the other.
     """
 
+    def __init__(self, u1: Tensor, u2: Tensor, v1: Tensor, v2: Tensor, s: Tensor) -> None:
+        self._shapes = u1.shape, u2.shape
+        self._v1, self._v2, self._s = v1, v2, s
+        self._steps = u1.transpose(-1, -2).unsqueeze(-1) - u2.transpose(-1, -2).unsqueeze(-2)
+        self._bells = self._steps.square().mul_(-0.5).exp_()
+        self._apart = self._bells.mean(dim=-3)
+        self._together, self._slope = profile(v1, v2)
+
+    def value(self) -> Tensor:
+        """k, shape (..., n1, n2); not held, or it would hold itself through autograd's graph."""
+        return torch.lerp(self._together, self._apart, self._s)
+
+    def pull(self, given: Tensor, wanted: Sequence[bool] = (True,) * 5) -> list[Tensor | None]:
+        """The gradients in u1, u2, v1, v2 and s of what has the gradient `given` in k, where they are wanted."""
+        found: list[Tensor | None] = [None] * 5
+        if wanted[0] or wanted[1]:  # a bell's derivative is minus the step times the bell
+            moved = (self._bells * self._steps).mul_((given * (self._s / self._bells.shape[-3])).unsqueeze(-3))
+            if wanted[0]:
+                found[0] = -moved.sum(dim=-1).transpose(-1, -2).sum_to_size(self._shapes[0])
+            if wanted[1]:
+                found[1] = moved.sum(dim=-2).transpose(-1, -2).sum_to_size(self._shapes[1])
+        weights = given * self._slope * (1.0 - self._s)
+        if wanted[2]:
+            found[2] = pulled(weights, self._v1, self._v2).sum_to_size(self._v1.shape)
+        if wanted[3]:
+            found[3] = pulled(weights.transpose(-1, -2), self._v2, self._v1).sum_to_size(self._v2.shape)
+        if wanted[4]:
+            found[4] = (given * (self._apart - self._together)).sum().reshape(self._s.shape)
+        return found
+
+
+class _Effects(torch.autograd.Function):
+    """`_Traced` for autograd."""
+
     @staticmethod
-    def forward(ctx: Any, u: Tensor, v: Tensor) -> Tensor:
-        """One column after the other lies closer together in memory than one pair of rows after the other."""
-        steps = u.transpose(-1, -2).unsqueeze(-1) - v.transpose(-1, -2).unsqueeze(-2)
-        bells = steps.square().mul_(-0.5).exp_()
-        ctx.save_for_backward(steps, bells)
-        ctx.shapes = u.shape, v.shape
-        return bells.mean(dim=-3)
+    def forward(ctx: Any, u1: Tensor, u2: Tensor, v1: Tensor, v2: Tensor, s: Tensor) -> Tensor:
+        ctx.traced = _Traced(u1, u2, v1, v2, s)
+        k: Tensor = ctx.traced.value()
+        return k
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor]:
-        """The bell's derivative is minus the step times the bell."""
-        steps, bells = ctx.saved_tensors
-        moved = (bells * steps).mul_(slope.unsqueeze(-3) / bells.shape[-3])
-        du, dv = -moved.sum(dim=-1).transpose(-1, -2), moved.sum(dim=-2).transpose(-1, -2)
-        return du.sum_to_size(ctx.shapes[0]), dv.sum_to_size(ctx.shapes[1])
+    def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, ...]:
+        return tuple(ctx.traced.pull(given, ctx.needs_input_grad))
 
 
 def build(columns: Sequence[Column]) -> Effects | Matern:

@@ -17,6 +17,8 @@ from torch import Tensor
 from tuner.kernels import matern, overlap
 from tuner.kernels.conditional import Conditional
 
+from tuner.gp.slopes import Pull, followed, traced
+
 if TYPE_CHECKING:
     from tuner.parameters.columns import Column
 
@@ -41,17 +43,35 @@ class Mixed(Kernel):  # type: ignore[misc]
 
     def forward(self, x1: Tensor, x2: Tensor, diag: bool = False, **params: Any) -> Tensor:
         """Shape (..., n1, n2), or (..., n) with `diag`."""
-        always: list[Tensor] = []
-        under: list[Tensor] = []
+        values = []
         for i, part in enumerate(self.parts):
             columns = getattr(self, f"columns_{i}")
-            k = part.forward(x1.index_select(-1, columns), x2.index_select(-1, columns), diag=diag)
-            (under if isinstance(part, Conditional) else always).append(k)
+            values.append(part.forward(x1.index_select(-1, columns), x2.index_select(-1, columns), diag=diag))
+        return self._together(values)
+
+    def _together(self, values: Sequence[Tensor]) -> Tensor:
+        """The covariance, from those of the parts."""
+        under = [k for k, part in zip(values, self.parts, strict=True) if isinstance(part, Conditional)]
+        always = [k for k, part in zip(values, self.parts, strict=True) if not isinstance(part, Conditional)]
         if not self.additive:
             return _product([*always, *under])
         share = torch.sigmoid(self.raw_sum)
         both = share * torch.stack(always).mean(dim=0) + (1.0 - share) * _product(always)
         return _product([both, *under])
+
+    def followed(self, x: Tensor, X: Tensor) -> tuple[Tensor, Pull]:
+        """The covariance of x (b, d) with X (N, d), and the pull to x, of each part in the columns that it reads."""
+        parts = [(part, getattr(self, f"columns_{i}")) for i, part in enumerate(self.parts)]
+        each = [followed(part, x.index_select(-1, at), X.index_select(-1, at)) for part, at in parts]
+        k, pull_parts = traced(lambda values: self._together(values.unbind()), torch.stack([k for k, _ in each]))
+
+        def pull(given: Tensor) -> Tensor:
+            slope = torch.zeros_like(x)
+            for (_, at), (_, pull_part), of_part in zip(parts, each, pull_parts(given), strict=True):
+                slope.index_add_(-1, at, pull_part(of_part))
+            return slope
+
+        return k, pull
 
 
 def _product(values: Sequence[Tensor]) -> Tensor:

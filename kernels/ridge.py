@@ -20,6 +20,8 @@ from torch import Tensor
 from tuner.kernels.effects import Effects
 from tuner.kernels.effects import build as effects_of
 
+from tuner.gp.slopes import Pull
+
 if TYPE_CHECKING:
     from tuner.kernels.matern import Matern
 
@@ -53,6 +55,16 @@ class Ridge(Kernel):  # type: ignore[misc]
         wide = self._wide(x1)
         k: Tensor = self.effects.forward(wide, wide if x1 is x2 else self._wide(x2), diag=diag)
         return k
+
+    def followed(self, x: Tensor, X: Tensor) -> tuple[Tensor, Pull]:
+        """The covariance of x (b, d) with X (N, d), and the pull to x."""
+        k, pull_wide = self.effects.followed(self._wide(x), self._wide(X))
+
+        def pull(given: Tensor) -> Tensor:
+            slope = pull_wide(given)
+            return slope[:, :-1] + slope[:, -1:] * self.direction.detach()
+
+        return k, pull
 
     def _wide(self, x: Tensor) -> Tensor:
         return torch.cat([x, (x @ self.direction).unsqueeze(-1)], dim=-1)

@@ -23,6 +23,7 @@ from tuner.gp.fit import fit
 from tuner.gp.model import Outcomes, fit_surrogate
 from tuner.gp.optimize import ascend, one_thread, spread_starts
 from tuner.gp.outcomes import Interpolant
+from tuner.gp.slopes import log_chance, log_improvement
 from tuner.gp.transforms import Bound, Power, bound_of, power_of, winsorise
 from tuner.parameters import Choice, Float
 from tuner.problem import Problem
@@ -665,3 +666,48 @@ def test_a_rare_feasible_trial_stays_feasible_to_the_model() -> None:
     goal = table.goal(problem, data, surrogate)
     met = surrogate.models[1].u >= goal.thresholds[0]
     assert met.tolist() == data.feasible.tolist()
+
+
+def constrained(space: SearchSpace) -> tuple[Any, torch.Tensor]:
+    """An acquisition function of one objective and a margin over twelve trials, with its X."""
+    problem = dataclasses.replace(make_problem(space), constraints=())
+    lab = Lab(problem)
+    for config in space.sample(12, np.random.default_rng(0)):
+        lab.add(config)
+    data = observe(lab.history(), max_rows=100)
+    layout = Layout(space)
+    X = torch.from_numpy(layout.arrange(data.X, data.active))
+    Y = torch.cat([torch.from_numpy(data.Y), torch.sin(3 * X[:, :1])], dim=1)
+    surrogate = fit_surrogate(X, Y, covariance=layout.covariance)
+    goal = Goal(n_objectives=1, thresholds=torch.zeros(1).double(), reference=torch.zeros(1))
+    return make_acquisition(surrogate, goal, X, seed=0, tilt=lambda x: -(x**2).sum(dim=1)), X
+
+
+@pytest.mark.parametrize("space", [numeric, conditional, all_kinds])
+def test_a_gradient_written_out_is_that_of_autograd(space: Any) -> None:
+    with one_thread():
+        acquisition, X = constrained(space())
+        assert acquisition.explicit
+        x = torch.cat([(X[:4] + 0.05).clamp(0.0, 1.0), X.mean(dim=0, keepdim=True)])
+        values, slope = acquisition.followed(x)
+        at = x.clone().requires_grad_(True)
+        expected = acquisition(at)
+        (autograd,) = torch.autograd.grad(expected.sum(), at)
+    assert torch.allclose(values, expected, rtol=1e-9, atol=1e-9)
+    assert torch.allclose(slope, autograd, rtol=1e-6, atol=1e-8)
+
+
+def test_logarithms_of_improvement_and_chance_have_their_slopes() -> None:
+    from botorch.acquisition.analytic import _log_ei_helper  # after `tuner.gp`, which silences what importing it warns
+
+    u = torch.cat([torch.linspace(-40.0, 8.0, 500), -torch.logspace(1.0, 5.0, 50)]).double().requires_grad_(True)
+    for ours, theirs in ((log_improvement, _log_ei_helper), (log_chance, torch.special.log_ndtr)):
+        expected = theirs(u)
+        (autograd,) = torch.autograd.grad(expected.sum(), u)
+        values, slope = ours(u.detach())
+        assert torch.allclose(values, expected, rtol=1e-12, atol=1e-12)
+        near = u.detach() > -1e3  # beyond, the differences that autograd takes cancel
+        assert torch.allclose(slope[near], autograd[near], rtol=1e-6, atol=0.0)
+        beyond = torch.tensor([-1e4, -1e7, -1e12], dtype=torch.float64)
+        # both fall as -u^2 / 2 there, up to the logarithm of u
+        assert torch.allclose(ours(beyond)[1], -beyond, rtol=1e-3, atol=0.0)

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from tuner.gp.model import Surrogate
 from tuner.gp.outcomes import Composite, Function, Known, Mixture, Outcome, Process, Scaled
+from tuner.gp.slopes import log_chance, log_improvement, traced
 from tuner.gp.transforms import Stretch
 
 MAX_VOLUME_OBJECTIVES = 3
@@ -138,6 +139,39 @@ class Improvement:
             value = value + self._log_volume(x)
         over_samples = torch.logsumexp(value, dim=-1) - math.log(value.shape[-1])
         return over_samples if self._tilt is None else over_samples + self._tilt(x)
+
+    @property
+    def explicit(self) -> bool:
+        """Whether `followed` can be asked: one objective at most, and nothing but processes."""
+        plain = all(isinstance(outcome, Process) for outcome in [*self._objectives, *self._margins])
+        return plain and len(self._objectives) <= 1
+
+    def followed(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Values (b,) and their gradients (b, d) at x (b, d), written out."""
+        value = x.new_zeros(len(x), 1)
+        pulls = []
+        for outcome, threshold in zip(self._margins, self._thresholds, strict=True):
+            assert isinstance(outcome, Process)
+            mean, sd, pull = outcome.followed(x)
+            u = (mean - threshold) / sd
+            chance, slope = log_chance(u)
+            value = value + chance
+            pulls.append((pull, slope / sd, -u * slope / sd))
+        for outcome in self._objectives:
+            assert isinstance(outcome, Process)
+            mean, sd, pull = outcome.followed(x)
+            u = (mean - self._best) / sd
+            gain, slope = log_improvement(u)
+            value = value + gain + sd.log()
+            pulls.append((pull, slope / sd, (1.0 - u * slope) / sd))
+        total = torch.logsumexp(value, dim=-1)
+        share = torch.exp(value - total.unsqueeze(-1))
+        gradient = torch.stack([pull(share * a, (share * b).sum(dim=-1)) for pull, a, b in pulls]).sum(dim=0)
+        found = total - math.log(value.shape[-1])
+        if self._tilt is None:
+            return found, gradient
+        tilt, pull_tilt = traced(self._tilt, x)
+        return found + tilt, gradient + pull_tilt(torch.ones_like(tilt))
 
     def _log_volume(self, x: Tensor) -> Tensor:
         """Log expected hypervolume improvement given each sample, shape (b, S).

@@ -14,8 +14,9 @@ hyperparameters themselves, not of their logarithms, as in GPyTorch.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,7 @@ class _Packed:
     def __init__(self, kernel: Kernel, like: Fitted | None = None, share: Tensor | float = 1.0) -> None:
         self.kernel = kernel
         self.share = share
+        self._priors = [(prior.log_prob, value, module) for _, module, prior, value, _ in kernel.named_priors()]
         self.parameters = list(kernel.parameters())
         first = kernel if like is None else like.kernel
         self._first = np.concatenate([p.detach().cpu().numpy().ravel() for p in first.parameters()] or [np.empty(0)])
@@ -144,23 +146,52 @@ class _Packed:
         return np.append(np.clip(moved, low, high), math.log(self._noise))
 
     def set(self, v: Array) -> None:
-        at = 0
+        flat, at = torch.from_numpy(v), 0
         with torch.no_grad():
             for parameter in self.parameters:
                 n = parameter.numel()
-                parameter.copy_(torch.as_tensor(v[at : at + n], dtype=parameter.dtype).view_as(parameter))
+                parameter.copy_(flat[at : at + n].view_as(parameter))
                 at += n
 
-    def gradient(self) -> Array:
-        grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self.parameters]
-        return np.concatenate([g.cpu().numpy().ravel() for g in grads] or [np.empty(0)])
+    def flat(self, slopes: Sequence[Tensor | None]) -> Array:
+        """Gradients in the parameters as one vector."""
+        found = [torch.zeros_like(p) if g is None else g for p, g in zip(self.parameters, slopes, strict=True)]
+        return np.concatenate([g.cpu().numpy().ravel() for g in found] or [np.empty(0)])
+
+    def log_prior(self, v: Array) -> tuple[float, Array]:
+        """Log density of the covariance's hyperparameters, v without the noise, and its gradient."""
+        if self._square is None:
+            self.set(v)
+            return self._traced_prior()
+        start, slope, curvature = self._square
+        return start + float(v @ (slope + 0.5 * curvature * v)), slope + curvature * v
+
+    @cached_property
+    def _square(self) -> tuple[float, Array, Array] | None:
+        """Log density at 0, its slopes and its curvatures: normal and lognormal densities are exp of a parabola in
+        each parameter, which two points determine. None where it is not, as a third shows."""
+        found = []
+        for at in (0.0, 1.0, -0.5):
+            self.set(np.full(len(self._first), at))
+            found.append(self._traced_prior())
+        (start, slope), (_, risen), (value, fallen) = found
+        curvature = risen - slope
+        expected = start - 0.5 * float((slope - 0.25 * curvature).sum())
+        right = np.allclose(fallen, slope - 0.5 * curvature, rtol=1e-9, atol=1e-9)
+        return (start, slope, curvature) if right and abs(value - expected) < 1e-9 * max(1.0, abs(value)) else None
+
+    def _traced_prior(self) -> tuple[float, Array]:
+        total = sum((density(value(module)).sum() for density, value, module in self._priors), torch.zeros(()))
+        if not total.requires_grad:
+            return float(total), np.zeros(len(self._first))
+        return float(total.detach()), self.flat(torch.autograd.grad(total, self.parameters, allow_unused=True))
 
 
 def _loss(v: Array, packed: _Packed, X: Tensor, z: Tensor, noisy: bool) -> tuple[float, Array]:
     """Negative log posterior per trial, and its gradient."""
     n = len(z)
+    prior, prior_slope = packed.log_prior(v[:-1])
     packed.set(v)
-    packed.kernel.zero_grad(set_to_none=True)
     noise = math.exp(v[-1])
     F = packed.kernel.forward(X, X)
     with torch.no_grad():
@@ -175,13 +206,13 @@ def _loss(v: Array, packed: _Packed, X: Tensor, z: Tensor, noisy: bool) -> tuple
         a = inverse @ (z - mean)
         likelihood = -0.5 * ((z - mean) @ a) - L.diagonal().log().sum()
         slope = 0.5 * (torch.outer(a, a) - inverse)
-    prior = 0.0 * F[0, 0]
-    for _, module, density, value, _ in packed.kernel.named_priors():
-        prior = prior + density.log_prob(value(module)).sum()
-    torch.autograd.backward([F, prior], [-slope, -torch.ones_like(prior)])
+    slopes: Sequence[Tensor | None] = ()
+    if packed.parameters:
+        slopes = torch.autograd.grad(F, packed.parameters, slope, allow_unused=True)
     noise_prior, noise_slope = noise_log_prior(noise, noisy=noisy)
-    value = -(float(likelihood) + float(prior.detach()) + noise_prior) / n
-    gradient = np.append(packed.gradient(), -noise * float((packed.share * slope.diagonal()).sum()) - noise_slope) / n
+    value = -(float(likelihood) + prior + noise_prior) / n
+    of_noise = noise * float((packed.share * slope.diagonal()).sum()) + noise_slope
+    gradient = -np.append(packed.flat(slopes) + prior_slope, of_noise) / n
     if not (math.isfinite(value) and np.isfinite(gradient).all()):
         return _BAD, np.zeros_like(v)
     return value, gradient

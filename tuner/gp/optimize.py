@@ -13,7 +13,8 @@ stop another. But all are evaluated together, which costs little more than one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -25,6 +26,7 @@ from tuner.gp.outcomes import Function
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Gradient = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 _MEMORY = 6
 _ARMIJO = 1e-4
@@ -50,16 +52,24 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def ascend(acquisition: Function, starts: Tensor, free: Mask, *, maxiter: int = 50) -> Tensor:
+def ascend(
+    acquisition: Function,
+    starts: Tensor,
+    free: Mask,
+    *,
+    maxiter: int = 50,
+    box: tuple[Array, Array] | None = None,
+) -> Tensor:
     """Return where each start gets to, shape (k, d); never lower than where it began.
 
     Args:
-        acquisition: (b, d) -> (b,).
+        acquisition: (b, d) -> (b,). One that is `explicit` has a method `followed`, which gives the gradient, too.
         starts: Shape (k, d), in the unit cube.
         free: Which coordinates may move, shape (k, d).
         maxiter: Evaluations of the starts that still climb.
+        box: Lower ends and widths, shapes (d,): the acquisition function sees low + width x instead of x.
     """
-    climb = _Climb(acquisition, starts, free)
+    climb = _Climb(acquisition, starts, free, box)
     for _ in range(maxiter):
         if not climb.alive.any():
             break
@@ -70,15 +80,18 @@ def ascend(acquisition: Function, starts: Tensor, free: Mask, *, maxiter: int = 
 class _Climb:
     """The starts' states."""
 
-    def __init__(self, acquisition: Function, starts: Tensor, free: Mask) -> None:
-        self._acquisition = acquisition
+    def __init__(
+        self, acquisition: Function, starts: Tensor, free: Mask, box: tuple[Array, Array] | None = None
+    ) -> None:
+        explicit = getattr(acquisition, "explicit", False)
+        self._gradient: Gradient = getattr(acquisition, "followed") if explicit else _by_autograd(acquisition)  # noqa: B009
         self._device = starts.device
+        self._box = box
         self._free = free
         self.x: Array = starts.detach().cpu().numpy().copy()
         k, d = self.x.shape
-        self._s = np.zeros((_MEMORY, k, d))
-        self._y = np.zeros((_MEMORY, k, d))
-        self._rho = np.zeros((_MEMORY, k))
+        self._moves: deque[tuple[Array, Array, Array]] = deque(maxlen=_MEMORY)
+        self._scale = np.zeros(k)
         self.alive: Mask = np.asarray(free.any(axis=1), dtype=np.bool_)
         self._f, self._g = np.full(k, -np.inf), np.zeros((k, d))
         if self.alive.any():
@@ -87,77 +100,96 @@ class _Climb:
         self._p = np.zeros((k, d))
         self._a = np.ones(k)
         self._turn(self.alive)
-        self._a = np.minimum(1.0, _FIRST / np.abs(self._p).max(axis=1).clip(1e-300))
 
     def _evaluate(self, x: Array, free: Mask) -> tuple[Array, Array]:
-        with torch.enable_grad():
-            at = torch.from_numpy(x).to(self._device).requires_grad_(True)
-            values = self._acquisition(at)
-            usable = torch.isfinite(values)
-            (slope,) = torch.autograd.grad(torch.where(usable, values, 0.0).sum(), at)
-        f = torch.where(usable, values, -torch.inf).detach().cpu().numpy()
-        g = np.where(free, np.nan_to_num(slope.cpu().numpy(), nan=0.0, posinf=0.0, neginf=0.0), 0.0)
+        """Values (b,), -inf where there is none, and the gradients in the free columns (b, d)."""
+        if self._box is not None:
+            x = self._box[0] + self._box[1] * x
+        values, slope = (v.cpu().numpy() for v in self._gradient(torch.from_numpy(x).to(self._device)))
+        if self._box is not None:
+            slope = slope * self._box[1]
+        f = np.where(np.isfinite(values), values, -np.inf)
+        g = np.where(free & np.isfinite(slope) & np.isfinite(f)[:, None], slope, 0.0)
         return f, g
 
     def step(self) -> None:
         """One evaluation of every start that still climbs."""
         rows = np.flatnonzero(self.alive)
-        trial = np.clip(self.x[rows] + self._a[rows, None] * self._p[rows], 0.0, 1.0)
-        move = trial - self.x[rows]
+        x, a = self.x[rows], self._a[rows]
+        trial = np.clip(x + a[:, None] * self._p[rows], 0.0, 1.0)
+        move = trial - x
         f, g = self._evaluate(trial, self._free[rows])
-        gained = np.isfinite(f) & (f >= self._f[rows] + _ARMIJO * (self._g[rows] * move).sum(axis=1))
-        self._a[rows[~gained]] *= _SHRINK
-        self.alive[rows[~gained]] &= self._a[rows[~gained]] > _SHORTEST
+        gained = f >= self._f[rows] + _ARMIJO * np.einsum("kd,kd->k", self._g[rows], move)
+        gained &= f > -np.inf
+        if not gained.all():
+            short = rows[~gained]
+            self._a[short] *= _SHRINK
+            self.alive[short] = self._a[short] > _SHORTEST
         moved = rows[gained]
         if not len(moved):
             return
-        self._remember(moved, move[gained], self._g[moved] - g[gained])
-        still = f[gained] - self._f[moved] <= _STILL * np.maximum(np.abs(f[gained]), 1.0)
-        self.x[moved], self._f[moved], self._g[moved] = trial[gained], f[gained], g[gained]
+        f, g = f[gained], g[gained]
+        self._remember(moved, move[gained], self._g[moved] - g)
+        still = f - self._f[moved] <= _STILL * np.maximum(np.abs(f), 1.0)
+        self.x[moved], self._f[moved], self._g[moved] = trial[gained], f, g
         self.alive[moved[still]] = False
-        turning = np.zeros(len(self.x), dtype=np.bool_)
-        turning[moved] = True
-        self._a[moved] = 1.0
-        self._turn(turning & self.alive)
+        self._turn(moved[~still])
 
     def _remember(self, rows: NDArray[np.intp], s: Array, y: Array) -> None:
-        curvature = (s * y).sum(axis=1)
-        good = curvature > 1e-10 * (y * y).sum(axis=1)
-        for store, value in (
-            (self._s, s),
-            (self._y, y),
-            (self._rho, np.where(good, 1.0 / np.where(good, curvature, 1.0), 0.0)),
-        ):
-            store[:, rows] = np.roll(store[:, rows], -1, axis=0)
-            store[-1, rows] = value
+        """One entry for all starts; of those that did not move it holds nothing, which bends no direction."""
+        k, d = self.x.shape
+        curvature, size = np.einsum("kd,kd->k", s, y), np.einsum("kd,kd->k", y, y)
+        good = curvature > 1e-10 * size
+        moves, falls, rho = np.zeros((k, d)), np.zeros((k, d)), np.zeros(k)
+        moves[rows], falls[rows] = s, y
+        rho[rows] = np.where(good, 1.0 / np.where(good, curvature, 1.0), 0.0)
+        self._scale[rows] = np.where(good, curvature / np.where(size > 0, size, 1.0), 0.0)
+        self._moves.append((moves, falls, rho))
 
-    def _turn(self, rows: Mask) -> None:
+    def _turn(self, rows: NDArray[np.intp] | Mask) -> None:
         """New directions, along the gradient bent by the moves remembered; zero where the cube ends."""
-        at = np.flatnonzero(rows)
+        at = np.arange(len(self.x))[rows]
         if not len(at):
             return
         x, g = self.x[at], self._g[at]
         stuck = ((x <= 0.0) & (g < 0.0)) | ((x >= 1.0) & (g > 0.0))
         slope = np.where(stuck, 0.0, g)
-        q = slope.copy()
-        s, y, rho = self._s[:, at], self._y[:, at], self._rho[:, at]
-        alpha = np.zeros(rho.shape)
-        for i in reversed(range(_MEMORY)):
-            alpha[i] = rho[i] * (s[i] * q).sum(axis=1)
-            q -= alpha[i][:, None] * y[i]
-        yy = (y[-1] * y[-1]).sum(axis=1)
-        scale = np.where((rho[-1] > 0) & (yy > 0), 1.0 / np.where(rho[-1] > 0, rho[-1] * yy, 1.0), 1.0)
-        q *= scale[:, None]
-        for i in range(_MEMORY):
-            beta = rho[i] * (y[i] * q).sum(axis=1)
-            q += (alpha[i] - beta)[:, None] * s[i]
-        q = np.where(stuck, 0.0, q)
-        rising = (q * slope).sum(axis=1) > 1e-12 * np.linalg.norm(q, axis=1) * np.linalg.norm(slope, axis=1)
+        q, scale = self._bent(at, slope)
+        q[stuck] = 0.0
+        rising = np.einsum("kd,kd->k", q, slope)
+        rising = rising > 1e-12 * np.sqrt(np.einsum("kd,kd->k", q, q) * np.einsum("kd,kd->k", slope, slope))
         q = np.where(rising[:, None], q, slope)
-        plain = ~rising | (rho[-1] == 0)
-        self._a[at[plain]] = np.minimum(1.0, _FIRST / np.abs(q[plain]).max(axis=1).clip(1e-300))
+        first = np.minimum(1.0, _FIRST / np.abs(q).max(axis=1).clip(1e-300))
+        self._a[at] = np.where(rising & (scale > 0), 1.0, first)
         self._p[at] = q
         self.alive[at] &= np.abs(slope).max(axis=1) > _FLAT
+
+    def _bent(self, at: NDArray[np.intp], slope: Array) -> tuple[Array, Array]:
+        """The directions, and what the gradients were scaled by, 0 where nothing is known."""
+        q, scale = slope.copy(), self._scale[at]
+        pairs = [(s[at], y[at], rho[at]) for s, y, rho in self._moves]
+        alphas = []
+        for s, y, rho in reversed(pairs):
+            alpha = rho * np.einsum("kd,kd->k", s, q)
+            q -= alpha[:, None] * y
+            alphas.append(alpha)
+        q *= np.where(scale > 0, scale, 1.0)[:, None]
+        for (s, y, rho), alpha in zip(pairs, reversed(alphas), strict=True):
+            q += (alpha - rho * np.einsum("kd,kd->k", y, q))[:, None] * s
+        return q, scale
+
+
+def _by_autograd(acquisition: Function) -> Gradient:
+    """Its values and their gradients, each row's its own."""
+
+    def gradient(x: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            at = x.requires_grad_(True)
+            values = acquisition(at)
+            (slope,) = torch.autograd.grad(torch.where(torch.isfinite(values), values, 0.0).sum(), at)
+        return values.detach(), slope
+
+    return gradient
 
 
 def spread_starts(values: Tensor, n: int, rng: np.random.Generator) -> NDArray[np.intp]:

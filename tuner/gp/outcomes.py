@@ -15,12 +15,14 @@ its value is computed from sampled inputs, and a normal kernel stands around it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from tuner.gp.model import GaussianProcess, cholesky
+from tuner.gp.slopes import followed, traced
 
 Function = Callable[[Tensor], Tensor]
 
@@ -67,6 +69,7 @@ class Process:
         self._kernel = model.kernel
         self._X = X
         self._prior = model.prior
+        self._constant = model.mean is None
         with torch.no_grad():
             K = self._kernel.forward(X, X)
             self._L = cholesky(K + _JITTER * torch.eye(len(K), dtype=K.dtype, device=K.device))
@@ -86,10 +89,50 @@ class Process:
 
     def at(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Shapes (b, S) and (b, 1)."""
-        k: Tensor = self._kernel.forward(x, self._X)  # (b, N)
-        w = torch.linalg.solve_triangular(self._L, k.T, upper=False)  # (N, b)
-        variance = (1.0 - w.square().sum(dim=0)).clamp_min(_JITTER)
-        return self._prior(x).unsqueeze(-1) + k @ self._weights, variance.sqrt().unsqueeze(-1)
+        mean, sd = _Given.apply(self._kernel.forward(x, self._X), self._L, self._weights)  # type: ignore[no-untyped-call]
+        return self._prior(x).unsqueeze(-1) + mean, sd
+
+    def followed(self, x: Tensor) -> tuple[Tensor, Tensor, Callable[[Tensor, Tensor], Tensor]]:
+        """Mean and sd as `at`, and the pull to x from the gradients in both, shapes (b, S) and (b,)."""
+        k, pull = followed(self._kernel, x, self._X)
+        prior, pull_prior = (self._prior(x), None) if self._constant else traced(self._prior, x)
+        w, sd, falls = _spread_given(k, self._L)
+
+        def pull_both(of_mean: Tensor, of_sd: Tensor) -> Tensor:
+            slope = pull(of_mean @ self._weights.T - _unsolved(self._L, w * (of_sd * falls)))
+            return slope if pull_prior is None else slope + pull_prior(of_mean.sum(dim=-1))
+
+        return torch.addmm(prior.unsqueeze(-1), k, self._weights), sd.unsqueeze(-1), pull_both
+
+
+def _spread_given(k: Tensor, L: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """w = L^-1 k' (N, b), sd = sqrt(1 - |w|^2) and 1 / sd where sd falls when w grows, 0 where it is cut off (b,)."""
+    w = torch.linalg.solve_triangular(L, k.T, upper=False)
+    variance = 1.0 - w.square().sum(dim=0)
+    sd = variance.clamp_min(_JITTER).sqrt()
+    return w, sd, torch.where(variance > _JITTER, 1.0 / sd, 0.0)
+
+
+def _unsolved(L: Tensor, inner: Tensor) -> Tensor:
+    """(L'^-1 inner)', shape (b, N)."""
+    solved: Tensor = torch.linalg.solve_triangular(L.T, inner, upper=True).T
+    return solved
+
+
+class _Given(torch.autograd.Function):
+    """k w, shape (b, S), and sqrt(1 - |L^-1 k'|^2), shape (b, 1), of k (b, N), the gradient in k written out."""
+
+    @staticmethod
+    def forward(ctx: Any, k: Tensor, L: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        w, sd, falls = _spread_given(k, L)
+        ctx.save_for_backward(L, weights, w, falls)
+        return k @ weights, sd.unsqueeze(-1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, of_mean: Tensor, of_sd: Tensor) -> tuple[Tensor, None, None]:
+        L, weights, w, falls = ctx.saved_tensors
+        return of_mean @ weights.T - _unsolved(L, w * (of_sd.squeeze(-1) * falls)), None, None
 
 
 class Scaled:

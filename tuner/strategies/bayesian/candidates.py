@@ -204,9 +204,9 @@ class Candidates:
         low[:d] = np.where(self._smooth, region.low, 0.0)
         width[:d] = np.where(self._smooth, np.maximum(region.high - region.low, 1e-12), 1.0)
         starts = np.where(free, np.clip((rows - low) / width, 0.0, 1.0), (rows - low) / width)
-        at, by = torch.from_numpy(low).to(acquisition.device), torch.from_numpy(width).to(acquisition.device)
         scaled = torch.from_numpy(starts).to(acquisition.device)
-        return at + by * ascend(lambda u: acquisition(at + by * u), scaled, free, maxiter=maxiter)
+        found = ascend(acquisition, scaled, free, maxiter=maxiter, box=(low, width)).cpu().numpy()
+        return torch.from_numpy(low + width * found)
 
     def _decoded(self, X: Array) -> list[Config]:
         return [self._space.encoding.decode(x) for x in X]
