@@ -193,7 +193,7 @@ def shaken(encoder: Encoder, banks: tuple[Bank, Bank]) -> tuple[list[Run], list[
     return own, states
 
 
-@pytest.mark.parametrize("classes", [(), (4,), (1000,)])
+@pytest.mark.parametrize("classes", [(), (4,), (1000,), (-1,)])
 def test_the_packed_pass_equals_the_formulas(
     encoder: Encoder, banks: tuple[Bank, Bank], classes: tuple[int, ...]
 ) -> None:
@@ -220,7 +220,7 @@ def test_a_packed_layout_trains_as_it_does_alone(encoder: Encoder, banks: tuple[
     together = told(encoder, runs(), banks)
     for k, run in enumerate(runs()):
         assert furthest({k: told(encoder, [run], banks)[0]}, together) < 1e-5
-    for classes, width in (((4,), 9), ((1000,), 9), ((), 9), ((), 2)):
+    for classes, width in (((4,), 9), ((1000,), 9), ((-1,), 9), ((), 9), ((), 2)):
         assert furthest(told(encoder, runs(), banks, classes=classes, width=width), together) < 1e-5
 
 

@@ -28,6 +28,9 @@ EPS = 1e-8
 PARALLEL_SCALE = 4.0
 """Of the parallel adapter (He et al. 2022, table 6)."""
 
+_LORA = ("qkv", "output", "up", "down")
+_PRODUCTS = (*_LORA, "parallel", "serial")
+
 Plan = dict[str, list[tuple[list[int], dict[str, int]]]]
 """Site -> its groups, each as its members and the number of the stacked tensor by the end of its name."""
 
@@ -72,7 +75,7 @@ class Pack:
         states: Of each of them.
         device: Where to train.
         classes: Layouts whose sizes of a module lie between the same two of these bounds share a group; empty: only
-            equal sizes do.
+            equal sizes do. A bound below 0 has those without it share one, too: nothing is picked out, more is padded.
     """
 
     def __init__(
@@ -162,21 +165,27 @@ class Pack:
         plan: Plan = {}
         offset = 0
         for site, buckets in by_site.items():
-            for _, members in sorted(buckets.items()):
-                ends = [
-                    name.rpartition(".")[2] for name in states[members[0]].values if name.rpartition(".")[0] == site
-                ]
+            for _, having in sorted(buckets.items()):
+                members = having if not self._everyone(site, classes) else list(range(self._under_way(site)))
+                ends = [name.rpartition(".")[2] for name in states[having[0]].values if name.rpartition(".")[0] == site]
                 parts = {}
                 for end in ends:
-                    shapes = [tuple(states[k].values[f"{site}.{end}"].shape) for k in members]
+                    shapes = [tuple(states[k].values[f"{site}.{end}"].shape) for k in having]
                     padded = (len(members), *(max(dims) for dims in zip(*shapes, strict=True)))
-                    for place, (k, shape) in enumerate(zip(members, shapes, strict=True)):
-                        self._places.append((k, f"{site}.{end}", shape, len(self._parts), place))
+                    for k, shape in zip(having, shapes, strict=True):
+                        self._places.append((k, f"{site}.{end}", shape, len(self._parts), members.index(k)))
                     parts[end] = len(self._parts)
                     self._parts.append((padded, offset))
                     offset += torch.Size(padded).numel()
                 plan.setdefault(site, []).append((members, parts))
         return plan
+
+    def _everyone(self, site: str, classes: Sequence[int]) -> bool:
+        """Whether layouts without this module are members, with zeros that stay zero."""
+        return site.rpartition(".")[2] in _PRODUCTS and any(bound < 0 for bound in classes)
+
+    def _under_way(self, site: str) -> int:
+        return len(self) if site == "head" else self.entered[int(site.partition(".")[0])]
 
     def _fill(self, states: Sequence[State]) -> None:
         for member, name, shape, part, place in self._places:
@@ -197,10 +206,9 @@ class Pack:
     def _sites(self, plan: Plan) -> dict[str, list[Group]]:
         sites: dict[str, list[Group]] = {}
         for site, groups in plan.items():
-            under_way = len(self) if site == "head" else self.entered[int(site.partition(".")[0])]
             for members, parts in groups:
                 named = {end: self.leaves[part] for end, part in parts.items()}
-                rows = None if len(members) == under_way else torch.tensor(members, device=self.device)
+                rows = None if len(members) == self._under_way(site) else torch.tensor(members, device=self.device)
                 scale, real = self._scale(site, members), self._real(site, members)
                 sites.setdefault(site, []).append(Group(tuple(members), rows, named, scale, real))
         return sites
@@ -218,9 +226,9 @@ class Pack:
         layer, _, module = site.partition(".")
         if module == "parallel":
             return torch.full((len(members), 1, 1), PARALLEL_SCALE, device=self.device)
-        if module not in ("qkv", "output", "up", "down"):
+        if module not in _LORA:
             return None
-        scales = [self.layouts[k].alpha / self.layouts[k].rank[int(layer)] for k in members]
+        scales = [self.layouts[k].alpha / max(1, self.layouts[k].rank[int(layer)]) for k in members]
         return torch.tensor(scales, device=self.device).view(-1, 1, 1)
 
     def _real(self, site: str, members: Sequence[int]) -> Tensor | None:
