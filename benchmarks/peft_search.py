@@ -232,7 +232,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--examples", type=int, default=1_000, help="sentences to train on")
+    parser.add_argument("--examples", type=int, default=800, help="sentences to train on")
     parser.add_argument("--validation", type=int, default=2_000, help="sentences to score on")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--jobs", type=int, default=1, help="studies at a time")
