@@ -9,6 +9,7 @@ from tuner import catalog
 from tuner.gp.directions import first_direction
 from tuner.gp.fit import fit
 from tuner.gp.model import fit_surrogate
+from tuner.gp.slopes import followed, traced
 from tuner.parameters import Float
 
 W = torch.tensor([0.8, -0.6, 0.0], dtype=torch.float64)
@@ -39,6 +40,14 @@ def test_ridge_is_effects_of_one_column_more() -> None:
 def test_the_gradient_of_ridge_is_that_of_differences() -> None:
     ridge = catalog.load("kernels", "ridge").Ridge(W).requires_grad_(False)
     assert torch.autograd.gradcheck(ridge.forward, (uniform(5, 3).requires_grad_(), uniform(4, 3, seed=1)))
+
+
+def test_ridge_is_followed_as_autograd_follows_it() -> None:
+    ridge = catalog.load("kernels", "ridge").Ridge(W).requires_grad_(False)
+    X, Z, given = uniform(5, 3), uniform(4, 3, seed=1), uniform(5, 4, seed=2)
+    (k, pull), (value, autograd) = followed(ridge, X, Z), traced(lambda at: ridge.forward(at, Z), X)
+    assert torch.allclose(k, value, rtol=0.0, atol=1e-12)
+    assert torch.allclose(pull(given), autograd(given), rtol=0.0, atol=1e-12)
 
 
 def test_ridge_begins_where_the_effects_of_its_columns_ended() -> None:
