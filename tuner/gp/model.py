@@ -69,6 +69,7 @@ class GaussianProcess:
         centre: The mean, or what is added to it.
         L: Cholesky factor of the covariance of the outcomes, noise included, shape (n, n).
         weights: Shape (n,): the posterior mean at x is prior(x) + k(x, X) weights.
+        K: Covariance of the noise-free process at X, shape (n, n).
         mean: The mean up to a constant, in u; None for zero.
     """
 
@@ -79,6 +80,7 @@ class GaussianProcess:
     centre: float
     L: Tensor
     weights: Tensor
+    K: Tensor
     mean: Mean | None = None
 
     def prior(self, x: Tensor) -> Tensor:
@@ -106,11 +108,11 @@ def process(kernel: Kernel, noise: Tensor, X: Tensor, u: Tensor, mean: Mean | No
     """
     with torch.no_grad():
         r = u if mean is None else u - mean(X)
-        K = kernel.forward(X, X).detach() + torch.diag(noise)
-        L = cholesky(K)
+        K = kernel.forward(X, X).detach()
+        L = cholesky(K + torch.diag(noise))
         solved = torch.cholesky_solve(torch.stack([r, torch.ones_like(r)], dim=1), L)
         centre = float(solved[:, 0].sum() / solved[:, 1].sum())
-        return GaussianProcess(kernel, noise, X, u, centre, L, solved[:, 0] - centre * solved[:, 1], mean)
+        return GaussianProcess(kernel, noise, X, u, centre, L, solved[:, 0] - centre * solved[:, 1], K, mean)
 
 
 def cholesky(K: Tensor) -> Tensor:

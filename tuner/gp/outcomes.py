@@ -71,7 +71,7 @@ class Process:
         self._prior = model.prior
         self._constant = model.mean is None
         with torch.no_grad():
-            K = self._kernel.forward(X, X)
+            K = model.K if len(observed) == len(X) else self._kernel.forward(X, X)
             self._L = cholesky(K + _JITTER * torch.eye(len(K), dtype=K.dtype, device=K.device))
             z, e = base[:, : len(X)].T, base[:, len(X) :].T
             f = self._L @ z
