@@ -65,11 +65,15 @@ class Effects(Kernel):  # type: ignore[misc]
         if diag:
             apart = torch.exp(-0.5 * ((x1 - x2) / own).square()).mean(dim=-1)
             return s * apart + (1.0 - s) * matern(x1 / together, x2 / together, diag=True)
-        pairs = [(x1 / scale, x2 / scale) if x1 is not x2 else (x1 / scale,) * 2 for scale in (own, together)]
+        u1, v1 = x1 / own, x1 / together
+        k: Tensor
+        if torch.is_grad_enabled() and x1 is x2:
+            k = _OwnEffects.apply(u1, v1, s)
+            return k
+        u2, v2 = x2 / own, x2 / together
         if torch.is_grad_enabled():
-            found: Tensor = _Effects.apply(*pairs[0], *pairs[1], s)
-            return found
-        (u1, u2), (v1, v2) = pairs
+            k = _Effects.apply(u1, u2, v1, v2, s)
+            return k
         size = max(_HELD // x2.shape[-2], 1)
         blocks = zip(u1.split(size, dim=-2), v1.split(size, dim=-2), strict=True)
         return torch.cat([_plain(u, u2, v, v2, s) for u, v in blocks], dim=-2)
@@ -106,10 +110,8 @@ class _Traced:
     """
 
     def __init__(self, u1: Tensor, u2: Tensor, v1: Tensor, v2: Tensor, s: Tensor) -> None:
-        self._shapes = u1.shape, u2.shape
-        self._v1, self._v2, self._s = v1, v2, s
-        self._steps = u1.transpose(-1, -2).unsqueeze(-1) - u2.transpose(-1, -2).unsqueeze(-2)
-        self._bells = self._steps.square().mul_(-0.5).exp_()
+        self._u1, self._u2, self._v1, self._v2, self._s = u1, u2, v1, v2, s
+        self._bells = _bells(u1, u2)
         self._apart = self._bells.mean(dim=-3)
         self._together, self._slope = profile(v1, v2)
 
@@ -120,12 +122,12 @@ class _Traced:
     def pull(self, given: Tensor, wanted: Sequence[bool] = (True,) * 5) -> list[Tensor | None]:
         """The gradients in u1, u2, v1, v2 and s of what has the gradient `given` in k, where they are wanted."""
         found: list[Tensor | None] = [None] * 5
-        if wanted[0] or wanted[1]:  # a bell's derivative is minus the step times the bell
-            moved = (self._bells * self._steps).mul_((given * (self._s / self._bells.shape[-3])).unsqueeze(-3))
+        if wanted[0] or wanted[1]:
+            weighed = self._bells * (given * (self._s / self._bells.shape[-3])).unsqueeze(-3)
             if wanted[0]:
-                found[0] = -moved.sum(dim=-1).transpose(-1, -2).sum_to_size(self._shapes[0])
+                found[0] = _pulled_bells(weighed, self._u1, self._u2)
             if wanted[1]:
-                found[1] = moved.sum(dim=-2).transpose(-1, -2).sum_to_size(self._shapes[1])
+                found[1] = _pulled_bells(weighed.transpose(-1, -2), self._u2, self._u1)
         weights = given * self._slope * (1.0 - self._s)
         if wanted[2]:
             found[2] = pulled(weights, self._v1, self._v2).sum_to_size(self._v1.shape)
@@ -134,6 +136,25 @@ class _Traced:
         if wanted[4]:
             found[4] = (given * (self._apart - self._together)).sum().reshape(self._s.shape)
         return found
+
+
+def _bells(u1: Tensor, u2: Tensor) -> Tensor:
+    """exp(-(u1_j - u2_j)^2 / 2) of each column, shape (..., d, n1, n2)."""
+    a, b = u1.transpose(-1, -2).unsqueeze(-1), u2.transpose(-1, -2).unsqueeze(-2)
+    if u1.dim() + u2.dim() > 4 or a.shape[-2] * b.shape[-1] < _HELD // 4:
+        return (a - b).square_().mul_(-0.5).exp_()
+    found = u1.new_empty(len(a), a.shape[-2], b.shape[-1])
+    for column, left, right in zip(found, a, b, strict=True):
+        torch.sub(left, right, out=column).square_().mul_(-0.5).exp_()
+    return found
+
+
+def _pulled_bells(weighed: Tensor, u1: Tensor, u2: Tensor) -> Tensor:
+    """The gradient in u1: a bell's slope is minus the step times the bell, here (..., d, n1, n2) with its weight."""
+    right = u2.transpose(-1, -2)
+    sums = weighed @ torch.stack([right, torch.ones_like(right)], dim=-1)  # (..., d, n1, 2)
+    moved = sums[..., 0] - sums[..., 1] * u1.transpose(-1, -2)
+    return moved.transpose(-1, -2).sum_to_size(u1.shape)
 
 
 class _Effects(torch.autograd.Function):
@@ -149,6 +170,23 @@ class _Effects(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, ...]:
         return tuple(ctx.traced.pull(given, ctx.needs_input_grad))
+
+
+class _OwnEffects(torch.autograd.Function):
+    """`_Traced` of rows u (..., n, d) with themselves: what is symmetric is pulled once."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, v: Tensor, s: Tensor) -> Tensor:
+        ctx.traced = _Traced(u, u, v, v, s)
+        k: Tensor = ctx.traced.value()
+        return k
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, ...]:
+        both = given + given.transpose(-1, -2)
+        of_u, _, of_v, _, of_s = ctx.traced.pull(both, (True, False, True, False, True))
+        return of_u, of_v, 0.5 * of_s if of_s is not None else None
 
 
 def build(columns: Sequence[Column]) -> Effects | Matern:
