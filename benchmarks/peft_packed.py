@@ -1,13 +1,13 @@
 """Layouts trained an hour: K at once, against one at a time through the `peft` library; same data, steps and device.
 
     python benchmarks/peft_packed.py                                       # two cores: 128 sentences
-    python benchmarks/peft_packed.py --sizes 1,8,32,64 --examples 2000     # a GPU
+    python benchmarks/peft_packed.py --sizes 1,8,32,64 --examples 2000 --capture     # a GPU
 
 The layouts are LoRA of random rank, targets, layers and learning rate, which `peft` has too. Its loop is the usual one:
 the transformers model with fused attention, dropout off, batches padded to their longest sentence, bf16 autocast and
 fused AdamW on a GPU. Both sides take the same batches, in the same order, and score the same validation sentences after
-every epoch. Then: how far the losses of a packed layout are from those of the same layout alone; what a GPU does in a
-step.
+every epoch. Then: how far the losses of a packed layout are from those of the same layout alone, and how far those in
+bf16 are from those in float32. What a GPU does in a step: `peft_profile.py`.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from tuner.objectives.peft import models, snippets
 from tuner.objectives.peft.batches import Bank, Corpus, chunks, corpus
 from tuner.objectives.peft.layouts import TARGETS, layout_of
-from tuner.objectives.peft.packs import Pack
 from tuner.objectives.peft.steps import schedule
-from tuner.objectives.peft.training import Epoch, Recipe, Run, begin, default_classes, losses_of, train
+from tuner.objectives.peft.training import Epoch, Recipe, Run, default_classes, train
 
 _MODULES = {
     "query": r"attention\.self\.query",
@@ -52,6 +52,13 @@ class Bench:
     training: Corpus
     validation: Corpus
     recipe: Recipe
+    width: int | None = None
+    capture: bool = False
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """How layouts are packed."""
+        return {"classes": self.classes, "width": self.width, "capture": self.capture}
 
     def encoder(self, dtype: torch.dtype | None = None):  # type: ignore[no-untyped-def]
         return models.load(self.folder).to(self.device, dtype or self.dtype)
@@ -80,6 +87,8 @@ def prepared(args: argparse.Namespace) -> Bench:
         training=tokens("train", args.examples),
         validation=tokens("validation", args.examples),
         recipe=Recipe(epochs=args.epochs, examples=args.examples),
+        width=args.width,
+        capture=args.capture,
     )
 
 
@@ -181,13 +190,13 @@ def packed(bench: Bench, sizes: Sequence[int], repeats: int) -> dict[int, tuple[
     runs, found = layouts(max(sizes), bench), {}
     short = Recipe(epochs=1, examples=min(64, bench.recipe.examples))
     for size in sizes:
-        train(encoder, runs[:size], short, *both, nothing, classes=bench.classes)
+        train(encoder, runs[:size], short, *both, nothing, **bench.how)
         if bench.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
         groups = [runs[k : k + size] for k in range(0, max(size, min(repeats, len(runs))), size)]
 
         def once(own: Sequence[Run]) -> object:
-            return train(encoder, own, bench.recipe, *both, nothing, classes=bench.classes)
+            return train(encoder, own, bench.recipe, *both, nothing, **bench.how)
 
         times = [timed(bench, partial(once, own)) for own in groups]
         peak = torch.cuda.max_memory_allocated() / 2**20 if bench.device.type == "cuda" else math.nan
@@ -195,76 +204,44 @@ def packed(bench: Bench, sizes: Sequence[int], repeats: int) -> dict[int, tuple[
     return found
 
 
-def equality(bench: Bench, dtype: torch.dtype, size: int) -> tuple[float, float, float]:
-    """Largest differences of losses and of scores, packed against alone, and of losses when half are stopped early."""
+Told = dict[tuple[int, int], Epoch]
+
+
+def told(bench: Bench, dtype: torch.dtype, packs: Sequence[Sequence[int]], *, stop: bool = False) -> Told:
+    """What layouts reported, by number and epoch, one pack after another; with `stop` every second ends after one."""
     encoder = bench.encoder(dtype)
     training, validation = Bank(encoder, bench.training), Bank(encoder, bench.validation)
-    runs = layouts(size, bench)
+    runs, seen = layouts(max(map(max, packs)) + 1, bench), {}
+    for pack in packs:
 
-    def told(own: Sequence[Run], stop: bool = False) -> dict[tuple[int, int], Epoch]:
-        seen: dict[tuple[int, int], Epoch] = {}
-
-        def report(place: int, epoch: Epoch) -> bool:
-            seen[runs.index(own[place]), epoch.number] = epoch
+        def report(place: int, epoch: Epoch, pack: Sequence[int] = pack) -> bool:
+            seen[pack[place], epoch.number] = epoch
             return stop and place % 2 == 0
 
-        train(encoder, own, bench.recipe, training, validation, report)
-        return seen
-
-    together, halved = told(runs), told(runs, stop=True)
-    alone = {key: epoch for run in runs for key, epoch in told([run]).items()}
-    losses = max(abs(epoch.loss - alone[key].loss) for key, epoch in together.items())
-    scores = max(abs(epoch.score - alone[key].score) for key, epoch in together.items())
-    stopped = max(abs(epoch.loss - together[key].loss) for key, epoch in halved.items())
-    return losses, scores, stopped
+        train(encoder, [runs[k] for k in pack], bench.recipe, training, validation, report, **bench.how)
+    return seen
 
 
-def profile(bench: Bench, size: int) -> None:
-    """What the GPU does in ten steps of K layouts."""
-    encoder = bench.encoder()
-    training, runs = Bank(encoder, bench.training), layouts(size, bench)
-    runs.sort(key=lambda run: run.layout.first())
-    pack = Pack([r.layout for r in runs], begin(encoder, runs, bench.recipe, training), bench.device, bench.classes)
-    chosen = torch.randint(bench.recipe.examples, (10, size, bench.recipe.batch))
-    n_tokens = float(bench.training.lengths[chosen].sum())
-
-    def steps() -> None:
-        for step in range(10):
-            losses_of(encoder, pack, training, chosen[step]).sum().backward()
-            pack.step(0.1)
-
-    steps()
-    seconds = timed(bench, steps)
-    weights = sum(w.numel() for layer in encoder.layers for w in (layer.qkv_weight, layer.out_weight, layer.up_weight))
-    weights += sum(layer.down_weight.numel() for layer in encoder.layers)
-    rate = 4.0 * weights * n_tokens / seconds / 1e12  # forward, and backward to the inputs
-    print(f"K = {size}: {seconds * 100:.2f} ms a step; frozen products at {rate:.0f} TFLOP/s, real tokens only")
-    try:
-        activities = [torch.profiler.ProfilerActivity.CUDA, torch.profiler.ProfilerActivity.CPU]
-        with torch.profiler.profile(activities=activities) as seen:
-            steps()
-            bench.wait()
-    except RuntimeError as error:
-        print(f"no profile: {error}")
-        return
-    kernels: dict[str, float] = {}
-    for event in seen.key_averages():
-        if event.device_type == torch.autograd.DeviceType.CUDA:
-            kernels[_kind(event.key)] = kernels.get(_kind(event.key), 0.0) + event.self_device_time_total / 1e6
-    busy = sum(kernels.values())
-    shares = ", ".join(f"{name} {value / busy:.0%}" for name, value in sorted(kernels.items(), key=lambda i: -i[1]))
-    print(f"  kernels run for {busy / seconds:.0%} of the time; of that {shares}")
+def apart(a: Told, b: Told) -> str:
+    """How far two are apart, where both have something."""
+    both = a.keys() & b.keys()
+    losses = [abs(a[key].loss - b[key].loss) for key in both]
+    scores = [abs(a[key].score - b[key].score) for key in both]
+    mean = sum(losses) / len(losses)
+    return f"losses {mean:.1e} on average, {max(losses):.1e} at most, scores {max(scores):.1e} at most"
 
 
-def _kind(kernel: str) -> str:
-    kinds = {
-        "products": ("gemm", "cutlass", "nvjet", "cublas", "splitK", "sm90_"),
-        "attention": ("fmha", "attention", "flash"),
-        "spread and gather": ("index", "scatter", "gather"),
-        "normalisation": ("norm", "Norm"),
-        "copies": ("Memcpy", "Memset", "copy", "Copy", "Cat"),
-    }
-    return next((kind for kind, marks in kinds.items() if any(mark in kernel for mark in marks)), "element by element")
+def equality(bench: Bench, size: int) -> None:
+    """Packed against alone, the others when half are stopped after an epoch, and bf16 against float32."""
+    together, singly = [list(range(size))], [[k] for k in range(size)]
+    alone: dict[torch.dtype, Told] = {}
+    for dtype in (torch.float32, torch.bfloat16) if bench.device.type == "cuda" else (torch.float32,):
+        alone[dtype], packed = told(bench, dtype, singly), told(bench, dtype, together)
+        print(f"{dtype}, {size} packed against alone: {apart(packed, alone[dtype])}")
+        print(f"  half stopped after an epoch: {apart(told(bench, dtype, together, stop=True), packed)}")
+    if len(alone) > 1:
+        print(f"alone, bf16 against float32: {apart(alone[torch.float32], alone[torch.bfloat16])}")
+        print(f"alone, bf16 once more: {apart(told(bench, torch.bfloat16, singly), alone[torch.bfloat16])}")
 
 
 def main() -> None:
@@ -275,6 +252,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--sizes", default="1,4,8")
     parser.add_argument("--classes", default=None, help="bounds of sizes padded together, such as 24,96; none: 999")
+    parser.add_argument("--width", type=int, default=None, help="layouts that take a step together; none: all on a GPU")
+    parser.add_argument("--capture", action="store_true", help="replay steps as CUDA graphs")
     parser.add_argument("--loop", type=int, default=4, help="layouts through `peft`; 0: none")
     parser.add_argument("--equal", type=int, default=4, help="layouts that are compared with themselves alone; 0: none")
     args = parser.parse_args()
@@ -290,13 +269,7 @@ def main() -> None:
         each = seconds / size
         print(f"K = {size:3d}: {seconds:.2f} s, {3600 / each:,.0f} an hour, {slow / each:.1f} times, {peak:,.0f} MiB")
     if args.equal:
-        for dtype in (torch.float32, torch.bfloat16) if bench.device.type == "cuda" else (torch.float32,):
-            losses, scores, stopped = equality(bench, dtype, args.equal)
-            print(f"{dtype}, {args.equal} packed against alone: losses {losses:.1e}, scores {scores:.1e}; ", end="")
-            print(f"with half stopped after an epoch, the others' losses {stopped:.1e}")
-    if bench.device.type == "cuda":
-        for size in sizes:
-            profile(bench, size)
+        equality(bench, args.equal)
 
 
 if __name__ == "__main__":
