@@ -10,7 +10,7 @@ second is about everything else. Lengthscales h have the prior of `matern` over 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -89,6 +89,26 @@ class Effects(Kernel):  # type: ignore[misc]
             assert du is not None
             assert dv is not None
             return du / own + dv / together
+
+        return found.value(), pull
+
+    def learned_from(self, X: Tensor) -> tuple[Tensor, Callable[[Tensor], dict[Tensor, Tensor]]]:
+        """The covariance of X (n, d), and the pull to the raw parameters from symmetric gradients in it (n, n)."""
+        with torch.no_grad():
+            s = self.alone
+            u, v = X / self.raw_lengthscale.exp(), X / self.together.raw_lengthscale.exp()
+            found = _Traced(u, u, v, v, s)
+
+        def pull(given: Tensor) -> dict[Tensor, Tensor]:
+            du, _, dv, _, ds = found.pull(2.0 * given, (True, False, True, False, True))
+            assert du is not None
+            assert dv is not None
+            assert ds is not None
+            return {
+                self.raw_lengthscale: -(du * u).sum(dim=0, keepdim=True),
+                self.together.raw_lengthscale: -(dv * v).sum(dim=0, keepdim=True),
+                self.raw_alone: 0.5 * ds * s * (1.0 - s),
+            }
 
         return found.value(), pull
 

@@ -378,3 +378,17 @@ def test_a_logarithm_is_learned() -> None:
     fitted = fit(X, (z - z.mean()) / z.std(), lambda: build("warped", *floats(1), learn=True)).kernel
     w = fitted.warp(torch.tensor([[0.1], [0.9], [1.0]], dtype=torch.float64)).flatten().tolist()
     assert w[0] > 2.0 * (w[2] - w[1])
+
+
+def test_effects_know_their_slopes_in_the_hyperparameters() -> None:
+    kernel, X = build("effects", *floats(3), learn=True), uniform(9, 3)
+    given = uniform(9, 9, seed=1)
+    given = given + given.T
+    K, pull = kernel.learned_from(X)
+    expected = kernel.forward(X, X)
+    assert torch.allclose(K, expected, **EXACT)
+    found = pull(given)
+    parameters = list(kernel.parameters())
+    assert set(found) == set(parameters)
+    for parameter, slope in zip(parameters, torch.autograd.grad(expected, parameters, given), strict=True):
+        assert torch.allclose(found[parameter], slope, rtol=1e-9, atol=1e-12)

@@ -153,6 +153,28 @@ class _Packed:
                 parameter.copy_(flat[at : at + n].view_as(parameter))
                 at += n
 
+    def covariance(self, X: Tensor) -> tuple[Tensor, Callable[[Tensor], Array]]:
+        """The covariance of X (n, d), and what turns a symmetric gradient in it into that in the parameters.
+
+        A covariance that has a method `learned_from` knows better than autograd.
+        """
+        own = getattr(self.kernel, "learned_from", None)
+        if own is None:
+            F: Tensor = self.kernel.forward(X, X)
+            return F.detach(), lambda given: self._traced(F, given)
+        K, pull = own(X)
+
+        def slopes(given: Tensor) -> Array:
+            found = pull(given)
+            return self.flat([found[parameter] for parameter in self.parameters])
+
+        return K, slopes
+
+    def _traced(self, F: Tensor, given: Tensor) -> Array:
+        if not self.parameters:
+            return np.empty(0)
+        return self.flat(torch.autograd.grad(F, self.parameters, given, allow_unused=True))
+
     def flat(self, slopes: Sequence[Tensor | None]) -> Array:
         """Gradients in the parameters as one vector."""
         found = [torch.zeros_like(p) if g is None else g for p, g in zip(self.parameters, slopes, strict=True)]
@@ -193,9 +215,9 @@ def _loss(v: Array, packed: _Packed, X: Tensor, z: Tensor, noisy: bool) -> tuple
     prior, prior_slope = packed.log_prior(v[:-1])
     packed.set(v)
     noise = math.exp(v[-1])
-    F = packed.kernel.forward(X, X)
+    F, pull = packed.covariance(X)
     with torch.no_grad():
-        K = F.detach().clone()
+        K = F.clone()
         K.diagonal().add_(noise * packed.share)
         L, info = torch.linalg.cholesky_ex(K)
         if int(info) or not bool(torch.isfinite(L[-1, -1])):
@@ -206,13 +228,10 @@ def _loss(v: Array, packed: _Packed, X: Tensor, z: Tensor, noisy: bool) -> tuple
         a = inverse @ (z - mean)
         likelihood = -0.5 * ((z - mean) @ a) - L.diagonal().log().sum()
         slope = 0.5 * (torch.outer(a, a) - inverse)
-    slopes: Sequence[Tensor | None] = ()
-    if packed.parameters:
-        slopes = torch.autograd.grad(F, packed.parameters, slope, allow_unused=True)
     noise_prior, noise_slope = noise_log_prior(noise, noisy=noisy)
     value = -(float(likelihood) + prior + noise_prior) / n
     of_noise = noise * float((packed.share * slope.diagonal()).sum()) + noise_slope
-    gradient = -np.append(packed.flat(slopes) + prior_slope, of_noise) / n
+    gradient = -np.append(pull(slope) + prior_slope, of_noise) / n
     if not (math.isfinite(value) and np.isfinite(gradient).all()):
         return _BAD, np.zeros_like(v)
     return value, gradient
