@@ -154,8 +154,8 @@ class Engine:
         if table.n_objectives >= MAX_VOLUME_OBJECTIVES:
             samples = max(samples // 4, _MIN_SAMPLES)
         incumbents = data.incumbents(_INCUMBENTS)
-        best = X[torch.from_numpy(data.best_rows(_INCUMBENTS))]
-        priors = prior_tilt(self._problem, layout, history.n - since + 1, best)
+        known, started = data.complete, history.n - since + 1
+        priors = prior_tilt(self._problem, layout, started, X[torch.from_numpy(known)], data.ranks()[known])
         tilt = together(priors, seconds_tilt(surrogate, table.seconds))
         pending = torch.from_numpy(np.array(layout.arrange(history.pending_X, history.pending_active))).to(device)
         region = within(data, table.X, surrogate, rng) if within is not None else None

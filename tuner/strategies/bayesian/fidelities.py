@@ -143,9 +143,9 @@ class FidelityEngine:
         samples = settings.mc_samples
         if table.n_objectives >= _SEVERAL:
             samples = max(samples // 4, _MIN_SAMPLES)
-        rows = target.best_rows(_INCUMBENTS)
-        best = torch.from_numpy(self._layout.arrange(target.X[rows], target.active[rows]))
-        tilt = prior_tilt(self._problem, self._layout, history.n - since + 1, best)
+        known = target.complete
+        at = torch.from_numpy(self._layout.arrange(target.X[known], target.active[known]))
+        tilt = prior_tilt(self._problem, self._layout, history.n - since + 1, at, target.ranks()[known])
         rises = self._rises(history)
         candidates: Candidates | None = None
         proposals: list[Proposal] = []

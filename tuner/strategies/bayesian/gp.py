@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from tuner.strategies.bayesian.engine import Engine
 
 
+_BY_PRIOR = 3
+"""Every so many trials of the initial design are drawn from the priors; the first is where they are densest."""
+
 _MANY_COLUMNS = 5
 """Fewer can be searched everywhere; turns cost what has constraints there (docs/log.md)."""
 
@@ -188,7 +191,7 @@ class GpSearch:
         for i in range(fresh.missing):
             if fresh.exhausted:
                 break
-            by_prior = self._has_priors and (index + i) % 2 == 1
+            by_prior = self._has_priors and (index + i) % _BY_PRIOR == _BY_PRIOR - 1
             config = self._space.sample(1, rng, prior=True)[0] if by_prior else self._sequence.config(index + i)
             if config is not None:
                 fresh.take(config)

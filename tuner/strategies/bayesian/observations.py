@@ -97,8 +97,11 @@ class Observations:
 
     def best_rows(self, n: int) -> NDArray[np.intp]:
         """Positions of the `n` best rows, feasible first, shape (<= n,)."""
-        rank = pareto.ranks(self.objectives, self.feasible & self.complete, self.violation)
-        return np.argsort(rank, kind="stable")[:n]
+        return np.argsort(self.ranks(), kind="stable")[:n]
+
+    def ranks(self) -> NDArray[np.int64]:
+        """How good each row is, the best 0, feasible first, shape (n,)."""
+        return pareto.ranks(self.objectives, self.feasible & self.complete, self.violation)
 
     def incumbents(self, n: int) -> Array:
         """The `n` best inputs, feasible first, shape (<= n, d)."""
