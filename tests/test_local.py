@@ -31,13 +31,15 @@ def local_numbers(parameters: list[Parameter], objectives: int = 1) -> list[int]
     ("parameters", "numbers"),
     [
         pytest.param(NUMBERS, [9, 11, 13, 15], id="numbers"),
-        pytest.param([*NUMBERS[:4], LETTERS[0]], [9, 13], id="mixed"),
-        pytest.param(LETTERS, [], id="no order"),
+        pytest.param([*NUMBERS[:4], LETTERS[0]], [], id="mixed"),
+        pytest.param(LETTERS, [], id="no order at all"),
         pytest.param(NUMBERS[:4], [], id="few columns"),
         pytest.param([*NUMBERS, Permutation("order", items=("a", "b", "c"))], [], id="a permutation"),
     ],
 )
-def test_one_objective_of_many_columns_is_searched_by_turns(parameters: list[Parameter], numbers: list[int]) -> None:
+def test_one_objective_of_many_numeric_columns_is_searched_by_turns(
+    parameters: list[Parameter], numbers: list[int]
+) -> None:
     assert local_numbers(parameters) == numbers
 
 

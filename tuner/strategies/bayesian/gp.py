@@ -4,8 +4,8 @@ One process per objective and constraint margin, one for failures, none for metr
 a composite objective is replaced by the outputs that its formula reads; covariances as the space demands (see
 `tuner.gp.covariance`); noisy expected improvement of the objective or of the hypervolume (see `tuner.gp.acquisition`).
 It starts from the baseline, the initial configurations and a Sobol design. A settled search of unordered columns jumps
-(`elsewhere`), one of numbers looks by turns everywhere and around the best trial (`local`), one of both does both.
-Whatever goes wrong in the linear algebra, there is a proposal, and the provenance says why it is another one.
+(`elsewhere`), one of numbers looks by turns everywhere and around the best trial (`local`). Whatever goes wrong in the
+linear algebra, there is a proposal, and the provenance says why it is another one.
 """
 
 from __future__ import annotations
@@ -35,8 +35,6 @@ _BY_PRIOR = 3
 
 _MANY_COLUMNS = 5
 """Fewer can be searched everywhere; turns cost what has constraints there (docs/log.md)."""
-
-_EVERY, _EVERY_AMONG_BASINS = 2, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,26 +123,20 @@ def engine(problem: Problem, options: Options, **settings: Any) -> Engine:
     )
 
 
-def turns(problem: Problem) -> int:
-    """Every how many trials one belongs in a trust region; 0 for never.
-
-    It takes one objective, and many columns, some of them with an order; where others have none, their basins are what
-    matters most.
-    """
-    kinds = [column.kind for column in problem.space.encoding.columns]
+def takes_turns(problem: Problem) -> bool:
+    """Whether trust regions suit it: one objective, and many columns, none of them without an order."""
+    kinds = {column.kind for column in problem.space.encoding.columns}
     permutes = any(isinstance(parameter, Permutation) for parameter in problem.space.parameters)
-    if len(problem.objectives) > 1 or len(kinds) < _MANY_COLUMNS or permutes or set(kinds) == {"categorical"}:
-        return 0
-    return _EVERY_AMONG_BASINS if "categorical" in kinds else _EVERY
+    many = problem.space.encoding.dim >= _MANY_COLUMNS
+    return len(problem.objectives) == 1 and many and "categorical" not in kinds and not permutes
 
 
 def _proposer(problem: Problem, options: Options) -> Proposer:
-    every = turns(problem)
-    if not every:
+    if not takes_turns(problem):
         return engine(problem, options)
     from tuner.strategies.bayesian.local import ByTurns
 
-    return ByTurns(problem, engine(problem, options), initial_trials(problem, options), every)
+    return ByTurns(problem, engine(problem, options), initial_trials(problem, options))
 
 
 class GpSearch:
@@ -154,7 +146,7 @@ class GpSearch:
         problem: What is searched.
         options: How.
         proposer: Makes what makes the proposals by model, once; when None an engine with these options, by turns
-            everywhere and locally as `turns` says.
+            everywhere and locally where `takes_turns`.
     """
 
     def __init__(self, problem: Problem, options: Options, *, proposer: Callable[[], Proposer] | None = None) -> None:

@@ -1,9 +1,9 @@
 """Local: proposals by model within a trust region around the best trial, always or by turns with others.
 
 What a model promises far away, in the corners above all, is mostly its ignorance, and of five columns or more there is
-too much of it to be explored. Close to the best trial an improvement is small, but likely. So one objective of many
-columns is searched by turns: everywhere, and in a region that grows with success and shrinks with failure (Eriksson et
-al. 2019, TuRBO, has nothing but the region).
+too much of it to be explored. Close to the best trial an improvement is small, but likely. So numeric columns of one
+objective are searched by turns: everywhere, and in a region that grows with success and shrinks with failure (Eriksson
+et al. 2019, TuRBO, has nothing but the region).
 """
 
 from __future__ import annotations
@@ -79,16 +79,15 @@ class Local:
 
 
 class ByTurns:
-    """Proposals by model, some of them within a region.
+    """Proposals by model, those of every second number of trials within a region.
 
     Args:
-        problem: What is searched; there is one objective.
+        problem: What is searched; all of its columns have an order, and there is one objective.
         engine: Models, and finds the best candidates.
         initial: Trials before the first model.
-        every: Of how many numbers of trials one is the region's.
     """
 
-    def __init__(self, problem: Problem, engine: Engine, initial: int, every: int) -> None:
+    def __init__(self, problem: Problem, engine: Engine, initial: int) -> None:
         rules = Rules(
             initial=initial,
             first=_FIRST,
@@ -99,12 +98,11 @@ class ByTurns:
             forgets=False,
         )
         self._everywhere = engine
-        self._every = every
         self._local = Local(problem, engine, rules)
 
     def propose(
         self, history: History, fresh: Fresh, n: int, rng: np.random.Generator, *, since: int
     ) -> list[Proposal]:
         """Up to `n` proposals."""
-        proposer = self._local if history.n % self._every == 1 else self._everywhere
+        proposer = self._local if history.n % 2 else self._everywhere
         return proposer.propose(history, fresh, n, rng, since=since)
