@@ -11,12 +11,15 @@ its own. `tpe` and `nsga2` are Optuna's samplers with Optuna's own defaults.
 
 The table: hypervolume after so many trials from (accuracy 0.5, all parameters of the encoder), which is what a coin and
 full fine-tuning have, mean over seeds and its ratio to each rival's; the same from AutoPEFT's corner, a share of 26% of
-the parameters and an accuracy of 0.70; seconds that suggestions took.
+the parameters and an accuracy of 0.70; seconds that suggestions took. The ceiling is what all trials of all studies
+have together; the noise of a score is the standard deviation that pairs of trials show which have the same layout and
+learning rates at most 12% apart.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import os
@@ -173,6 +176,31 @@ def volume(found: Mapping[str, Any], n: int, corner: tuple[float, float]) -> flo
     return float(hypervolume(Y[non_dominated(Y)], own)) if len(Y) else 0.0
 
 
+def limits(runs: Sequence[Mapping[str, Any]], corners: Mapping[str, tuple[float, float]]) -> list[str]:
+    """What all trials reach together, and how much of a score is chance."""
+    n = sum(len(run["score"]) for run in runs)
+    every = {name: [one for run in runs for one in run[name]] for name in ("score", "log10_params", "config")}
+    lines = [
+        f"\nThe front of all {n} trials, from {name}: {volume({**every, 'number': range(n)}, n, corner):.4f}"
+        for name, corner in corners.items()
+    ]
+    alike: dict[str, list[tuple[float, float]]] = {}
+    for config, score in zip(every["config"], every["score"], strict=True):
+        if config["learning_rate"] > 2e-3:
+            layout = repr([config[name] for name in ("serial", "parallel", "prefix", "layers")])
+            alike.setdefault(layout, []).append((math.log10(config["learning_rate"]), score))
+    apart = [
+        first[1] - second[1]
+        for group in alike.values()
+        for first, second in itertools.combinations(group, 2)
+        if abs(first[0] - second[0]) < 0.05
+    ]
+    if apart:
+        noise = float(np.sqrt(np.mean(np.square(apart)) / 2))
+        lines.append(f"\nNoise of a score: {noise:.4f}, from {len(apart)} pairs with a rate above 2e-3")
+    return lines
+
+
 def table(args: argparse.Namespace) -> None:
     n_params = models.shape_of(models.find(args.model)).n_params
     corners = {
@@ -209,6 +237,8 @@ def table(args: argparse.Namespace) -> None:
                 if method != "auto"
             ]
             print(markdown(["", *(f"{n} trials" for n in counts)], rows))
+    for line in limits(list(found.values()), corners):
+        print(line)
     print("\nSeconds of a run\n")
     rows = [
         [f"{m} {s}", str(r["trials"]), f"{r['wall_s']:.0f}", f"{r['suggest_s']:.1f}", f"{max(r['score']):.4f}"]
