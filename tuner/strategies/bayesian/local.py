@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tuner.strategies.fresh import Fresh
     from tuner.trial import Proposal
 
-_FIRST, _LEAST, _MOST = 0.8, 2.0**-7, 1.6
+_FIRST, _LEAST, _MOST = 0.4, 2.0**-7, 1.6
 _SUCCESSES, _FAILURES = 2, 4
 
 
@@ -94,7 +94,7 @@ class ByTurns:
             least=_LEAST,
             most=_MOST,
             successes=_SUCCESSES,
-            failures=max(_FAILURES, problem.space.encoding.dim),
+            failures=_FAILURES,
             forgets=False,
         )
         self._everywhere = engine
