@@ -89,16 +89,29 @@ def task_of(name: str, args: argparse.Namespace, encoder: Encoder, whole: Encode
 
 
 def packed(task: Task, runs: Sequence[Run], split: str) -> list[float]:
-    """Scores on a split of layouts that are trained in packs, after the last epoch."""
+    """Scores on a split of layouts that are trained in packs, after the last epoch; in halves where memory ends."""
     found: list[float] = []
     n_packs = -(-len(runs) // task.most)
     for part in np.array_split(np.arange(len(runs)), n_packs):
-        own = sorted((runs[k] for k in part), key=lambda run: run.layout.first())
-        states = train(task.encoder, own, task.recipe, task.banks["train"], None, lambda place, epoch: False)
-        pack = Pack([run.layout for run in own], states, task.encoder.device, (24, 96))
-        by_run = dict(zip(map(id, own), evaluate(task.encoder, pack, task.banks[split]), strict=True))
-        found += [by_run[id(runs[k])] for k in part]
+        own = [runs[k] for k in part]
+        try:
+            found += _scores(task, own, split)
+            continue
+        except torch.cuda.OutOfMemoryError:
+            if len(own) == 1:
+                raise
+        torch.cuda.empty_cache()
+        found += packed(dataclasses.replace(task, most=-(-len(own) // 2)), own, split)
     return found
+
+
+def _scores(task: Task, runs: Sequence[Run], split: str) -> list[float]:
+    order = sorted(range(len(runs)), key=lambda k: runs[k].layout.first())
+    own = [runs[k] for k in order]
+    states = train(task.encoder, own, task.recipe, task.banks["train"], None, lambda place, epoch: False)
+    pack = Pack([run.layout for run in own], states, task.encoder.device, (24, 96))
+    by_place = dict(zip(order, evaluate(task.encoder, pack, task.banks[split]), strict=True))
+    return [by_place[k] for k in range(len(runs))]
 
 
 # --- full fine-tuning ---

@@ -32,6 +32,7 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
+import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -87,15 +88,32 @@ def search(args: argparse.Namespace, method: str, seed: int) -> None:
             study.requeue(record.trial, "its process ended")
     else:
         study = tuner.Study.create(sweep_of(args, method, seed), folder)
+    carry_on(study, objective, batch=args.batch, seed=seed, name=f"{method} {seed}")
+
+
+def carry_on(study: tuner.Study, objective: peft.Peft, *, batch: int, seed: int, name: str) -> None:
+    """Ask, train and tell until the budget is spent."""
     with study:
-        while proposals := study.ask(args.batch):
+        while proposals := study.ask(batch):
             trials = [Trial(number=one.trial, seed=training_seed(seed, one.trial)) for one in proposals]
             began = time.time()
-            results = objective.evaluate_batch([one.config for one in proposals], trials)
+            results = trained(objective, [one.config for one in proposals], trials)
             ran = (began, time.time())
             for one, result in zip(proposals, results, strict=True):
                 study.finish(one.trial, outcome(study, result), ran=ran)
-            print(f"{method} {seed}: {one.trial + 1} trials, {ran[1] - ran[0]:.1f} s a batch", flush=True)
+            print(f"{name}: {one.trial + 1} trials, {ran[1] - ran[0]:.1f} s a batch", flush=True)
+
+
+def trained(objective: peft.Peft, configs: Sequence[Mapping[str, Any]], trials: Sequence[Trial]) -> list[peft.Result]:
+    """What came of the trials of a pass; in two halves where memory does not suffice."""
+    try:
+        return objective.evaluate_batch(configs, trials)
+    except torch.cuda.OutOfMemoryError:
+        if len(configs) == 1:
+            raise
+    torch.cuda.empty_cache()
+    half = len(configs) // 2
+    return trained(objective, configs[:half], trials[:half]) + trained(objective, configs[half:], trials[half:])
 
 
 def training_seed(seed: int, trial: int) -> int:
