@@ -49,8 +49,7 @@ class _Spread(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (slots,) = ctx.saved_tensors
-        padded = F.pad(gradients[0], (0, 0, 0, 1))
-        return padded.index_select(0, slots), None, None
+        return _picked(gradients[0], slots), None, None
 
 
 class _Gather(torch.autograd.Function):
@@ -60,13 +59,20 @@ class _Gather(torch.autograd.Function):
     def forward(ctx: Any, places: Tensor, slots: Tensor) -> Tensor:
         ctx.save_for_backward(slots)
         ctx.size = len(places)
-        return F.pad(places, (0, 0, 0, 1)).index_select(0, slots)
+        return _picked(places, slots)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (slots,) = ctx.saved_tensors
         rows = gradients[0]
         return rows.new_zeros((ctx.size + 1, rows.shape[-1])).index_copy_(0, slots, rows)[:-1], None
+
+
+def _picked(places: Tensor, slots: Tensor) -> Tensor:
+    """The rows at these places, zero for the place behind the last, whatever stands elsewhere."""
+    size = len(places)
+    rows = places.index_select(0, slots.clamp(max=size - 1))
+    return rows.masked_fill_((slots == size)[:, None], 0.0)
 
 
 def spread(rows: Tensor, slots: Tensor, size: int) -> Tensor:
@@ -88,10 +94,11 @@ def low_rank(
 
     Args:
         x: Shape (K, N, inputs).
-        out: Shape (K, N, outputs); may be changed in place.
+        out: Shape (K, N, outputs).
         groups: The module's.
         activation: Between the two products.
     """
+    own = False  # what a frozen product gave is a view: changed in place, its gradient would be copied three times
     for group in groups:
         a, b = group.tensors["a"], group.tensors["b"]
         if group.scale is not None:
@@ -100,7 +107,11 @@ def low_rank(
         h = torch.bmm(h, a.to(x.dtype))
         h = activation(h) if activation is not None else h
         more = torch.bmm(h, b.to(x.dtype))  # rounded before it is added, as for one layout so for many
-        out = out + more if group.rows is None else out.index_add_(0, group.rows, more)  # nobody kept what it was
+        if group.rows is None:
+            out = out + more
+        else:
+            out = out.index_add_(0, group.rows, more) if own else out.index_add(0, group.rows, more)
+        own = True  # and nobody kept what it was
     return out
 
 
@@ -122,7 +133,8 @@ def _attention(qkv: Tensor, places: Places, heads: int, prefixes: Sequence[Group
     size = k * batch * tokens
     slots = places.slots[:k].reshape(-1).clamp(max=size)
     padded = spread(qkv.reshape(k * n, width), slots, size)
-    q, key, value = padded.view(k, batch, tokens, 3, heads, -1).permute(3, 0, 1, 4, 2, 5)  # each (K, B, H, T, e)
+    # first apart, then transposed: their gradients are put together without being copied. Each (K, B, H, T, e)
+    q, key, value = (part.transpose(2, 3) for part in padded.view(k, batch, tokens, 3, heads, -1).unbind(3))
     mask = places.mask[:k, :, None, None, :]
     done = []
     if order.plain is None or len(order.plain):
