@@ -1,7 +1,7 @@
 """Layouts trained an hour: K at once, against one at a time through the `peft` library; same data, steps and device.
 
     python benchmarks/peft_packed.py                                       # two cores: 128 sentences
-    python benchmarks/peft_packed.py --sizes 1,8,32,64 --examples 2000 --capture     # a GPU
+    python benchmarks/peft_packed.py --sizes 1,8,32,64 --examples 2000               # a GPU
 
 The layouts are LoRA of random rank, targets, layers and learning rate, which `peft` has too. Its loop is the usual one:
 the transformers model with fused attention, dropout off, batches padded to their longest sentence, bf16 autocast and
@@ -29,7 +29,7 @@ from tuner.objectives.peft import models, snippets
 from tuner.objectives.peft.batches import Bank, Corpus, chunks, corpus
 from tuner.objectives.peft.layouts import TARGETS, layout_of
 from tuner.objectives.peft.steps import schedule
-from tuner.objectives.peft.training import Epoch, Recipe, Run, default_classes, train
+from tuner.objectives.peft.training import Epoch, Recipe, Run, train
 
 _MODULES = {
     "query": r"attention\.self\.query",
@@ -48,12 +48,12 @@ class Bench:
     folder: Path
     device: torch.device
     dtype: torch.dtype
-    classes: tuple[int, ...]
+    classes: tuple[int, ...] | None
     training: Corpus
     validation: Corpus
     recipe: Recipe
     width: int | None = None
-    capture: bool = False
+    capture: bool | None = None
 
     @property
     def how(self) -> dict[str, Any]:
@@ -83,12 +83,12 @@ def prepared(args: argparse.Namespace) -> Bench:
         folder=folder,
         device=device,
         dtype=torch.bfloat16 if device.type == "cuda" else torch.float32,
-        classes=tuple(map(int, args.classes.split(","))) if args.classes else default_classes(device),
+        classes=tuple(map(int, args.classes.split(","))) if args.classes else None,
         training=tokens("train", args.examples),
         validation=tokens("validation", args.examples),
         recipe=Recipe(epochs=args.epochs, examples=args.examples),
         width=args.width,
-        capture=args.capture,
+        capture={"auto": None, "always": True, "never": False}[args.capture],
     )
 
 
@@ -251,9 +251,9 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=128)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--sizes", default="1,4,8")
-    parser.add_argument("--classes", default=None, help="bounds of sizes padded together, such as 24,96; none: 999")
+    parser.add_argument("--classes", default=None, help="bounds of sizes padded together: 24,96; -1: all")
     parser.add_argument("--width", type=int, default=None, help="layouts that take a step together; none: all on a GPU")
-    parser.add_argument("--capture", action="store_true", help="replay steps as CUDA graphs")
+    parser.add_argument("--capture", choices=("auto", "always", "never"), default="auto", help="CUDA graphs of steps")
     parser.add_argument("--loop", type=int, default=4, help="layouts through `peft`; 0: none")
     parser.add_argument("--equal", type=int, default=4, help="layouts that are compared with themselves alone; 0: none")
     args = parser.parse_args()

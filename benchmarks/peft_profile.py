@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--classes", default="24,96;999;-1")
     parser.add_argument("--top", type=int, default=12, help="kernels that are named")
     args = parser.parse_args()
-    args.epochs, args.width, args.capture = 1, None, False
+    args.epochs, args.width, args.capture = 1, None, "never"
     stackings = [tuple(map(int, one.split(","))) for one in args.classes.split(";")]
     args.classes = None
     bench = prepared(args)
@@ -106,7 +106,7 @@ def _kernels(bench: Bench, steps: Steps, work: Work, step_s: float, top: int) ->
     """How many kernels run in a step, for how long, and which."""
     few = Work(batches=work.batches[:, :8], rates=work.rates[:8])
     if steps._graph is not None:
-        few = Work(batches=work.batches, rates=work.rates)
+        few = work
     n = few.batches.shape[1]
     try:
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as seen:

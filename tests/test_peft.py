@@ -21,7 +21,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
-from tuner.objectives.peft import models, snippets, texts
+from tuner.objectives.peft import models, snippets, steps, texts
 from tuner.objectives.peft.batches import Bank, Corpus, corpus
 from tuner.objectives.peft.encoder import Encoder, encoder_of, random_encoder
 from tuner.objectives.peft.footprint import training_mib
@@ -30,8 +30,8 @@ from tuner.objectives.peft.network import scores
 from tuner.objectives.peft.packs import Pack
 from tuner.objectives.peft.peft import Peft, build
 from tuner.objectives.peft.states import initial
-from tuner.objectives.peft.steps import Steps, Work, rates_of
-from tuner.objectives.peft.training import Epoch, Recipe, Run, begin, train
+from tuner.objectives.peft.steps import Steps, Work, pays, rates_of
+from tuner.objectives.peft.training import Epoch, Recipe, Run, begin, default_classes, padded, train
 from tuner.search_spaces.peft import SPACES, autopeft, spaces
 
 from tuner import catalog
@@ -234,16 +234,17 @@ def test_a_packed_layout_rounds_as_it_does_alone(encoder: Encoder) -> None:
         assert furthest({k: told(half, [run], banks)[0]}, together) < 1e-5
 
 
-def steps_of(encoder: Encoder, banks: tuple[Bank, Bank], **more: bool) -> tuple[list[list[float]], Tensor]:
+def steps_of(encoder: Encoder, banks: tuple[Bank, Bank], **more: bool | None) -> tuple[list[list[float]], Tensor]:
     """Losses of three epochs, the last of which has the same shapes as the second, and all parameters then."""
     own = sorted(runs(), key=lambda run: run.layout.first())
     device = encoder.device
     pack = Pack([run.layout for run in own], begin(encoder, own, RECIPE, banks[0]), device, ())
-    steps, shuffle = Steps(encoder, pack, banks[0], **more), torch.Generator().manual_seed(0)
+    taker, shuffle = Steps(encoder, pack, banks[0], **more), torch.Generator().manual_seed(0)  # type: ignore[arg-type]
     losses = []
     for epoch in range(3):
         batches = torch.stack([torch.randperm(48, generator=shuffle).view(12, 4) for _ in own])
-        losses.append(steps.epoch(Work(batches=batches, rates=rates_of(12 * epoch, 12, 36, 0.1).to(device))))
+        rates = rates_of(12 * epoch, 12, 36, 0.1).to(device)
+        losses.append(taker.epoch(Work(batches=batches, rates=rates, left=36 - 12 * epoch)))
     return losses, pack.flat.cpu()
 
 
@@ -253,6 +254,70 @@ def test_steps_of_fixed_shapes_are_the_same_steps(encoder: Encoder, banks: tuple
     fixed, same = steps_of(encoder, banks, fixed=True)
     torch.testing.assert_close(torch.tensor(fixed), torch.tensor(losses), rtol=0, atol=1e-5)
     torch.testing.assert_close(same, flat, rtol=0, atol=1e-4)
+
+
+class Recorded:
+    """Stands in for a captured step where there is no GPU: takes it anew, with the same shapes."""
+
+    def __init__(self, taker: Steps, batches: Tensor, rates: Tensor, n_rows: int, tokens: int) -> None:
+        self.n_rows, self.total = n_rows, torch.zeros(len(batches))
+        self._taker, self._tokens = taker, tokens
+        MADE.append(self)
+        self.taken: list[int] = []
+
+    def load(self, batches: Tensor, rates: Tensor) -> None:
+        self._batches, self._rates = batches.clone(), rates.clone()
+        self.total.zero_()
+
+    def take(self, step: int) -> None:
+        self.taken.append(step)
+        self.total += self._taker._take(self._batches[:, step], self._rates[step], self.n_rows, self._tokens)
+
+
+MADE: list[Recorded] = []
+
+
+def test_a_captured_step_is_kept_and_longer_ones_are_taken_one_by_one(
+    encoder: Encoder, banks: tuple[Bank, Bank], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    MADE.clear()
+    losses, flat = steps_of(encoder, banks)
+    monkeypatch.setattr(steps, "_Graph", Recorded)
+    found, same = steps_of(encoder, banks, capture=True)
+    torch.testing.assert_close(torch.tensor(found), torch.tensor(losses), rtol=0, atol=1e-5)
+    torch.testing.assert_close(same, flat, rtol=0, atol=1e-4)
+    (one,) = MADE  # for three epochs of 12 steps
+    assert len(one.taken) == 36 - 3 - 3  # the first three come before it, three later ones have 64 rows in place of 48
+
+
+def test_a_capture_that_fails_changes_nothing_and_is_told(
+    encoder: Encoder, banks: tuple[Bank, Bank], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*given: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nmore")
+
+    losses, _ = steps_of(encoder, banks)
+    monkeypatch.setattr(steps, "_Graph", fails)
+    with pytest.warns(UserWarning, match=r"taken one by one: no CUDA graph of them \(CUDA out of .* 2 GiB\)") as said:
+        found, _ = steps_of(encoder, banks, capture=True)
+    assert len(said) == 1
+    torch.testing.assert_close(torch.tensor(found), torch.tensor(losses), rtol=0, atol=1e-5)
+    assert steps_of(encoder, banks, capture=None)[0] == losses  # no attempt on a CPU
+
+
+def test_steps_are_captured_where_that_pays() -> None:
+    assert pays(50, 8 * 32)  # a search's trial, 800 sentences twice, eight at once
+    assert pays(186, 32 * 32)
+    assert not pays(186, 64 * 32)  # a GPU has enough to do
+    assert not pays(10, 32)
+
+
+def test_what_stacking_everything_takes_is_counted_before(encoder: Encoder, banks: tuple[Bank, Bank]) -> None:
+    own = [Run(layout_of({"rank": rank, "targets": ["query", "up"], "serial": 9 - rank}, SHAPE), 0) for rank in (2, 5)]
+    layouts = [run.layout for run in own]
+    pack = Pack(layouts, begin(encoder, own, RECIPE, banks[0]), encoder.device, (-1,))
+    assert padded(layouts, SHAPE) == pack.flat.numel() - len(own) * 2 * (SHAPE.hidden + 1)  # and the heads
+    assert default_classes(encoder, layouts) == ()
 
 
 @pytest.mark.gpu

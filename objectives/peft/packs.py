@@ -29,7 +29,7 @@ PARALLEL_SCALE = 4.0
 """Of the parallel adapter (He et al. 2022, table 6)."""
 
 _LORA = ("qkv", "output", "up", "down")
-_PRODUCTS = (*_LORA, "parallel", "serial")
+PRODUCTS = (*_LORA, "parallel", "serial")
 
 Plan = dict[str, list[tuple[list[int], dict[str, int]]]]
 """Site -> its groups, each as its members and the number of the stacked tensor by the end of its name."""
@@ -131,8 +131,9 @@ class Pack:
         first, second = BETAS
         self.m.lerp_(gradient, 1.0 - first)
         self.v.mul_(second).addcmul_(gradient, gradient, value=1.0 - second)
-        root = (self.v * rates[1]).sqrt_().add_(EPS)
-        self.flat.sub_((self.m / root).mul_(self.rates).mul_(rates[0]))
+        correction = rates[1].sqrt()  # of the root, put on its two companions: fewer passes over all parameters
+        root = self.v.sqrt().add_(EPS / correction)
+        self.flat.addcdiv_((self.m * self.rates).mul_(-rates[0] / correction), root)
 
     def state(self, member: int) -> State:
         """Return a copy of what one layout trains, with Adam's moments, unpadded."""
@@ -182,7 +183,7 @@ class Pack:
 
     def _everyone(self, site: str, classes: Sequence[int]) -> bool:
         """Whether layouts without this module are members, with zeros that stay zero."""
-        return site.rpartition(".")[2] in _PRODUCTS and any(bound < 0 for bound in classes)
+        return site.rpartition(".")[2] in PRODUCTS and any(bound < 0 for bound in classes)
 
     def _under_way(self, site: str) -> int:
         return len(self) if site == "head" else self.entered[int(site.partition(".")[0])]
