@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from typing import Any
 
 import pytest
+import typer.testing
 from hypothesis import settings
 
 from tuner.runners.devices import discover_gpus
+
+# CliRunner makes the command anew for each call, in five times what most of its calls take otherwise.
+testing: Any = typer.testing
+testing._get_command = functools.cache(testing._get_command)
 
 settings.register_profile("ci", derandomize=True)
 if "CI" in os.environ:  # a red run must be one that everybody can repeat
