@@ -12,6 +12,7 @@ from scipy import stats
 from tuner import calibration as module
 from tuner.calibration import Prediction, calibration, predictions, prequential
 from tuner.gp.calibration import leave_one_out
+from tuner.reporting import texts
 from tuner.reporting.texts import status_text, trial_text
 from tuner.study import Study
 
@@ -122,6 +123,28 @@ def test_a_study_tells_what_its_predictions_were_worth() -> None:
         assert '"predictions": {' in trial_text(study, 7, "json")
         left_out = study.diagnose()["loss"]
         assert left_out.n == 8
+
+
+def test_only_the_latest_predictions_are_judged() -> None:
+    z = quantiles(60)
+    made = [{"loss": Prediction(0.0, 0.1 if i < 40 else 1.0, float(v))} for i, v in enumerate(z)]
+    found = module._of("loss", made)
+    assert found is not None
+    assert (found.n, found.outside_95) == (20, sum(abs(z[40:]) > 1.959964))
+    assert found.verdict != "overconfident"
+
+
+def test_overconfidence_without_a_word_on_noise_gets_the_advice_to_declare_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    z = quantiles(40)
+    found = calibration(np.zeros(40), np.full(40, 0.3), z)
+    monkeypatch.setattr(texts, "prequential", lambda study: {"loss": found})
+    definition = {"name": "s", "parameters": {"x": {"min": 0.0, "max": 9.0}}, "metrics": {"loss": "minimize"}}
+    with Study.create({**definition, "search": "random"}) as study:
+        study.add({"x": 1.0}, {"loss": 1.0})
+        assert "repeats: {finalists: 3}" in status_text(study, "table")
+        study.add({"x": 1.0}, {"loss": 1.0})  # it is known now
+        assert "overconfident" in status_text(study, "table")
+        assert "repeats:" not in status_text(study, "table")
 
 
 def test_a_study_without_a_model_has_nothing_to_tell() -> None:

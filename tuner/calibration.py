@@ -28,6 +28,7 @@ Array = NDArray[np.float64]
 FEWEST = 10
 """Predictions below which there is no verdict."""
 
+_LATEST = 20
 _Z95, _Z68 = 1.959964, 1.0
 _P95, _P68 = 0.95, 0.682689
 _ALARM = 0.01
@@ -178,7 +179,10 @@ def predictions(provenance: Mapping[str, Any], metrics: Mapping[str, float]) -> 
 
 
 def prequential(study: Study) -> dict[str, Calibration]:
-    """Return what the predictions made when trials were proposed turned out to be worth, by objective."""
+    """Return what the latest predictions made when trials were proposed turned out to be worth, by objective.
+
+    The latest 20: a model that has learned since that measurements are noisy is not judged by what it said before.
+    """
     problem = study.problem
     made = [
         predictions(json.loads(provenance), json.loads(metrics))
@@ -190,5 +194,5 @@ def prequential(study: Study) -> dict[str, Calibration]:
 
 
 def _of(name: str, made: Sequence[Mapping[str, Prediction]]) -> Calibration | None:
-    rows = [trial[name] for trial in made if name in trial]
+    rows = [trial[name] for trial in made if name in trial][-_LATEST:]
     return calibration([row.mean for row in rows], [row.sd for row in rows], [row.outcome for row in rows])

@@ -29,6 +29,11 @@ def tried_again(history: History) -> bool:
     return history.n_seen < history.n + len(history.pending)
 
 
+def in_doubt(history: History) -> bool:
+    """Whether nothing says if measurements are noisy: it is not declared, and no configuration came twice."""
+    return declared(history.problem) is None and not tried_again(history)
+
+
 def is_noisy(history: History) -> bool:
     """Whether measurements are noisy: declared, or the same configuration gave different values."""
     if declared(history.problem):

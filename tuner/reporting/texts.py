@@ -14,6 +14,7 @@ from tuner.budget import stop_reason
 from tuner.calibration import Prediction, predictions, prequential
 from tuner.errors import UsageError
 from tuner.lock import is_locked, worker_alive
+from tuner.noise import in_doubt
 from tuner.records import utc
 from tuner.repeats import PREFIX, confirmed
 from tuner.reporting.progress import clock, totals
@@ -167,6 +168,12 @@ def baseline_of(study: Study) -> TrialRecord | None:
     return study.read(0)
 
 
+_DOUBT = (
+    "no configuration was tried twice; if measurements are noisy, say so with `repeats: {finalists: 3}`: "
+    "the model then expects noise, and the best are measured again"
+)
+
+
 def status_text(study: Study, format: Format, *, names: Sequence[str] = ()) -> str:
     """How far a study is, whether somebody works on it, what it spent, its best."""
     counts = study.counts()
@@ -211,6 +218,8 @@ def status_text(study: Study, format: Format, *, names: Sequence[str] = ()) -> s
     lines += [] if stream is None else stream_lines(stream)
     for name, worth in calibration.items():
         lines.append(f"model{f' of {name}' if len(study.problem.objectives) > 1 else ''}: {worth}")
+    if any(worth.verdict == "overconfident" for worth in calibration.values()) and in_doubt(study.history):
+        lines.append(_DOUBT)
     if best is not None:
         values = " ".join(f"{name}={cell(value)}" for name, value in best.metrics.items())
         what = "preferred" if study.history.answers else "knee"

@@ -18,7 +18,7 @@ from tuner.gp.acquisition import MAX_VOLUME_OBJECTIVES, make_acquisition
 from tuner.gp.covariance import Layout
 from tuner.gp.model import Surrogate, condition
 from tuner.gp.optimize import one_thread
-from tuner.noise import declared, tried_again
+from tuner.noise import in_doubt, tried_again
 from tuner.strategies.bayesian.candidates import Candidates
 from tuner.strategies.bayesian.elsewhere import ranked_elsewhere, settled
 from tuner.strategies.bayesian.learned import Learned
@@ -196,8 +196,7 @@ class Engine:
     def _again(self, history: History, data: Observations, surrogate: Surrogate) -> list[Proposal]:
         """The best configuration once more, when it is in doubt whether measurements are noisy."""
         noise = max((_noise(surrogate, j) for j in range(data.n_objectives)), default=0.0)
-        known = declared(self._problem) is not None or tried_again(history)
-        if not self._settings.doubt or known or noise < _NOISY:
+        if not self._settings.doubt or not in_doubt(history) or noise < _NOISY:
             return []
         config = self._space.encoding.decode(data.incumbents(1)[0])
         reason = f"the model sees noise of {noise:.0%} of the variance; a configuration tried twice will show it"
