@@ -317,14 +317,14 @@ PARTS: dict[str, tuple[tuple[str, ...], Callable[[argparse.Namespace], None]]] =
 
 
 def run(args: argparse.Namespace) -> bool:
-    """Every part in a process of its own as soon as those before it have ended; whether all did."""
+    """Every part that is not done, in a process of its own, as soon as those before it are; whether all are."""
     args.out.mkdir(parents=True, exist_ok=True)
     began, ends = time.monotonic(), time.monotonic() + args.limit
     names = ("low", "examples", "validation", "spare", "epochs", "seeds", "batch", "trials", "most", "model", "archive")
     words = [f"--{name}={getattr(args, name)}" for name in names if getattr(args, name) is not None]
     environment = {"OMP_NUM_THREADS": "2", "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True", **os.environ}
     running: dict[str, subprocess.Popen[bytes]] = {}
-    codes: dict[str, int] = {}
+    codes = {part: 0 for part in PARTS if (args.out / f"{part}.done").exists()}
     try:
         while len(codes) < len(PARTS) and time.monotonic() < ends:
             for part, (before, _) in PARTS.items():
@@ -333,15 +333,17 @@ def run(args: argparse.Namespace) -> bool:
                     with (args.out / f"{part}.txt").open("wb") as log:
                         command = [sys.executable, __file__, str(args.out), *words, f"--part={part}"]
                         running[part] = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+            if not running:
+                break
             for part, process in [*running.items()]:
                 if (code := process.poll()) is not None:
                     codes[part] = code
                     del running[part]
+                    if code == 0:
+                        (args.out / f"{part}.done").touch()
                     print(
                         f"{time.monotonic() - began:.0f} s: {part} {'is done' if code == 0 else 'failed'}", flush=True
                     )
-            if not running:
-                break
             time.sleep(0.2)
     finally:
         for process in running.values():
