@@ -21,6 +21,11 @@ if "CI" in os.environ:  # a red run must be one that everybody can repeat
     settings.load_profile("ci")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("numprocesses", None):  # what runs side by side (pytest -n) shares the cores
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     reasons = {}
     if not discover_gpus():
