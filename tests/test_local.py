@@ -45,3 +45,12 @@ def test_one_objective_of_many_numeric_columns_is_searched_by_turns(
 
 def test_several_objectives_have_no_turns() -> None:
     assert local_numbers(NUMBERS, objectives=2) == []
+
+
+def test_the_design_of_many_numbers_lies_in_the_middle_half_of_each() -> None:
+    for parameters, low, high in ((NUMBERS, 0.25, 0.75), (NUMBERS[:4], 0.0, 1.0)):
+        problem = make_problem(SearchSpace(parameters))
+        design = build("gp", problem, initial=32).suggest(Lab(problem).history(), 32, np.random.default_rng(0))
+        values = np.array([list(proposal.config.values()) for proposal in design])
+        assert low <= values.min() < low + 0.1
+        assert high - 0.1 < values.max() <= high

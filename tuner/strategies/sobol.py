@@ -27,10 +27,16 @@ class SobolSequence:
     """The feasible points of one scrambled sequence, by index.
 
     A gap of more than 1,000 infeasible points in a row counts as one index without a point.
+
+    Args:
+        space: Where they lie.
+        seed: Of the scrambling.
+        width: What part of every column they cover, in its middle.
     """
 
-    def __init__(self, space: SearchSpace, seed: int) -> None:
+    def __init__(self, space: SearchSpace, seed: int, *, width: float = 1.0) -> None:
         self._space = space
+        self._width = width
         self._seed = seed
         self._dim = space.encoding.dim
         self._skips = bool(space.restrictions)
@@ -62,7 +68,7 @@ class SobolSequence:
         self._index += 1
         for _ in range(_STARVED if self._skips else 1):
             point = self._engine.draw(1, dtype=torch.float64)[0].numpy()
-            config = self._space.encoding.decode(point)
+            config = self._space.encoding.decode(0.5 + self._width * (point - 0.5))
             if not self._skips or self._space.feasible(config):
                 return config
         return None

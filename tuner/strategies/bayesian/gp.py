@@ -36,6 +36,10 @@ _BY_PRIOR = 3
 _MANY_COLUMNS = 5
 """Fewer can be searched everywhere; turns cost what has constraints there (docs/log.md)."""
 
+_MIDDLE = 0.5
+"""Part of every column that the design of many numeric columns covers: of so many, points that cover all of it lie at
+the edge of the space, and the model needs no design to look there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -153,7 +157,8 @@ class GpSearch:
         self._space = problem.space
         self._make = proposer or (lambda: _proposer(problem, options))
         self._initial = initial_trials(problem, options)
-        self._sequence = SobolSequence(problem.space, problem.seed & 0x7FFFFFFF)
+        width = _MIDDLE if proposer is None and takes_turns(problem) else 1.0
+        self._sequence = SobolSequence(problem.space, problem.seed & 0x7FFFFFFF, width=width)
         self._has_priors = any(parameter.prior is not None for parameter in problem.space.parameters)
         self._proposer: Proposer | None = None
 
