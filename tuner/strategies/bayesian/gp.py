@@ -128,11 +128,15 @@ def engine(problem: Problem, options: Options, **settings: Any) -> Engine:
 
 
 def takes_turns(problem: Problem) -> bool:
-    """Whether trust regions suit it: one objective, and many columns, none of them without an order."""
+    """Whether trust regions suit it: one objective, measured as it is, and many columns, none without an order.
+
+    Models of what a formula reads know where to go; a region would hold them back.
+    """
     kinds = {column.kind for column in problem.space.encoding.columns}
+    composite = any(metric.name in problem.composites for metric in problem.objectives)
     permutes = any(isinstance(parameter, Permutation) for parameter in problem.space.parameters)
     many = problem.space.encoding.dim >= _MANY_COLUMNS
-    return len(problem.objectives) == 1 and many and "categorical" not in kinds and not permutes
+    return len(problem.objectives) == 1 and not composite and many and "categorical" not in kinds and not permutes
 
 
 def _proposer(problem: Problem, options: Options) -> Proposer:
