@@ -78,6 +78,18 @@ def test_trials_of_a_pass_get_their_own_results(tmp_path: Path) -> None:
     assert (tmp_path / "trials/8/stdout.log").read_text() == "pass of 3\n"
 
 
+def test_repeats_of_a_trial_are_in_passes_of_their_own(tmp_path: Path) -> None:
+    with passes(tmp_path) as run:
+        for trial, attempt in ((0, 1), (0, 2), (1, 1), (1, 2), (0, 3)):
+            run.start(Job(trial=trial, attempt=attempt, config={"x": 10.0 * trial + attempt}, seed=attempt))
+        done = [event for event in events_until_finished(run, 5) if isinstance(event, Finished)]
+    found = {(event.trial, event.attempt): event.outcome.metrics for event in done}
+    assert {key: metrics["loss"] for key, metrics in found.items()} == {
+        (trial, attempt): 10.0 * trial + attempt for trial, attempt in found
+    }
+    assert sorted(metrics["size"] for metrics in found.values()) == [1.0, 2.0, 2.0, 2.0, 2.0]
+
+
 def test_a_member_that_raises_leaves_the_others(tmp_path: Path) -> None:
     with passes(tmp_path) as run:
         done = finish(run, {"x": 0.0}, {"x": 1.0, "kind": "raise"}, {"x": 2.0})
@@ -159,6 +171,13 @@ def test_a_sweep_asks_for_as_many_as_a_pass_takes(tmp_path: Path) -> None:
         assert sorted(record.metrics["together"] for record in study.records()) == [2.0] * 2 + [4.0] * 8
     finally:
         study.close()
+
+    finalists = {**sweep, "repeats": {"finalists": 2, "finalist_n": 3}}
+    again = tuner.run(finalists, tmp_path / "again")
+    try:
+        assert [one.n for one in again.history.again.values()] == [3, 3]
+    finally:
+        again.close()
 
 
 def test_sizes_double_while_that_pays_and_fits() -> None:

@@ -76,7 +76,7 @@ class BatchLane(WorkerLane):
         if not super().free:
             return
         if self._gathered:
-            self._queue.append(self._gathered)
+            self._queue += _apart(self._gathered)
             self._gathered = []
         if self._queue:
             self._launch(self._queue.pop(0))
@@ -209,3 +209,16 @@ class BatchLane(WorkerLane):
             dataclasses.replace(state, slot=f"{state.slot}.{place}", trial=member.job.trial)
             for place, member in enumerate(members)
         ] or [dataclasses.replace(state, trial=None)]
+
+
+def _apart(members: Sequence[Flight]) -> list[list[Flight]]:
+    """Passes in which every trial is once: a worker tells members by their trials."""
+    passes: list[list[Flight]] = []
+    for member in members:
+        alone = (one for one in passes if all(other.job.trial != member.job.trial for other in one))
+        into = next(alone, None)
+        if into is None:
+            passes.append([member])
+        else:
+            into.append(member)
+    return passes
