@@ -32,6 +32,9 @@ MOST_COLUMNS = 40
 _HELD = 2**15
 """Pairs of rows at a time when there is no gradient: what is worked on stays close to the processor."""
 
+_HELD_ON_GPU = 2**25
+"""There every block is a launch, and memory is the only reason to have more than one."""
+
 
 class Effects(Kernel):  # type: ignore[misc]
     """See the module; x has shape (..., n, d), unit variance.
@@ -74,7 +77,7 @@ class Effects(Kernel):  # type: ignore[misc]
         if torch.is_grad_enabled():
             k = _Effects.apply(u1, u2, v1, v2, s)
             return k
-        size = max(_HELD // x2.shape[-2], 1)
+        size = max((_HELD if x1.device.type == "cpu" else _HELD_ON_GPU) // x2.shape[-2], 1)
         blocks = zip(u1.split(size, dim=-2), v1.split(size, dim=-2), strict=True)
         return torch.cat([_plain(u, u2, v, v2, s) for u, v in blocks], dim=-2)
 

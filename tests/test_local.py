@@ -47,10 +47,21 @@ def test_several_objectives_have_no_turns() -> None:
     assert local_numbers(NUMBERS, objectives=2) == []
 
 
-def test_the_design_of_many_numbers_lies_in_the_middle_half_of_each() -> None:
-    for parameters, low, high in ((NUMBERS, 0.25, 0.75), (NUMBERS[:4], 0.0, 1.0)):
-        problem = make_problem(SearchSpace(parameters))
-        design = build("gp", problem, initial=32).suggest(Lab(problem).history(), 32, np.random.default_rng(0))
-        values = np.array([list(proposal.config.values()) for proposal in design])
-        assert low <= values.min() < low + 0.1
-        assert high - 0.1 < values.max() <= high
+@pytest.mark.parametrize("strategy", ["gp", "turbo"])
+@pytest.mark.parametrize(
+    ("parameters", "low", "high"),
+    [
+        pytest.param(NUMBERS, 0.25, 0.75, id="numbers"),
+        pytest.param(NUMBERS[:4], 0.0, 1.0, id="few columns"),
+        pytest.param([*NUMBERS, LETTERS[0]], 0.25, 0.75, id="mixed"),
+    ],
+)
+def test_the_design_of_many_numbers_lies_in_the_middle_half_of_each(
+    strategy: str, parameters: list[Parameter], low: float, high: float
+) -> None:
+    problem = make_problem(SearchSpace(parameters), objectives=2)
+    design = build(strategy, problem, initial=32).suggest(Lab(problem).history(), 32, np.random.default_rng(0))
+    values = np.array([[value for name, value in proposal.config.items() if name[0] == "x"] for proposal in design])
+    assert low <= values.min() < low + 0.1
+    assert high - 0.1 < values.max() <= high
+    assert {proposal.config.get("c0") for proposal in design} in ({None}, {"a", "b", "c"})

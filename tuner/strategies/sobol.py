@@ -13,6 +13,7 @@ from tuner.trial import Config, Proposal, Provenance
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
 
     from tuner.history import History
     from tuner.problem import Problem
@@ -31,12 +32,12 @@ class SobolSequence:
     Args:
         space: Where they lie.
         seed: Of the scrambling.
-        width: What part of every column they cover, in its middle.
+        widths: What part of each column they cover, in its middle; all of it when None.
     """
 
-    def __init__(self, space: SearchSpace, seed: int, *, width: float = 1.0) -> None:
+    def __init__(self, space: SearchSpace, seed: int, *, widths: NDArray[np.float64] | None = None) -> None:
         self._space = space
-        self._width = width
+        self._widths = 1.0 if widths is None else widths
         self._seed = seed
         self._dim = space.encoding.dim
         self._skips = bool(space.restrictions)
@@ -68,7 +69,7 @@ class SobolSequence:
         self._index += 1
         for _ in range(_STARVED if self._skips else 1):
             point = self._engine.draw(1, dtype=torch.float64)[0].numpy()
-            config = self._space.encoding.decode(0.5 + self._width * (point - 0.5))
+            config = self._space.encoding.decode(0.5 + self._widths * (point - 0.5))
             if not self._skips or self._space.feasible(config):
                 return config
         return None

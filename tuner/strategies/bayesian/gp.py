@@ -18,15 +18,17 @@ import numpy as np
 
 from tuner.errors import TunerError
 from tuner.history import COMPLETED, History
-from tuner.parameters import Permutation
+from tuner.parameters import Permutation, Simplex
 from tuner.strategies.fresh import Fresh
 from tuner.strategies.sobol import SobolSequence
 from tuner.trial import Proposal, Provenance
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+    from numpy.typing import NDArray
 
     from tuner.problem import Problem
+    from tuner.space import SearchSpace
     from tuner.strategies.bayesian.engine import Engine
 
 
@@ -37,7 +39,7 @@ _MANY_COLUMNS = 5
 """Fewer can be searched everywhere; turns cost what has constraints there (docs/log.md)."""
 
 _MIDDLE = 0.5
-"""Part of every column that the design of many numeric columns covers: of so many, points that cover all of it lie at
+"""Part of a numeric column that the design covers where there are many of them: points that cover all of so many lie at
 the edge of the space, and the model needs no design to look there."""
 
 
@@ -127,6 +129,17 @@ def engine(problem: Problem, options: Options, **settings: Any) -> Engine:
     )
 
 
+def design_widths(space: SearchSpace) -> NDArray[np.float64]:
+    """What part of each column the design covers, (d,): see `_MIDDLE`."""
+    numeric = np.array(
+        [
+            column.kind != "categorical" and not isinstance(space[column.parameter], Permutation | Simplex)
+            for column in space.encoding.columns
+        ]
+    )
+    return np.where(numeric & (numeric.sum() >= _MANY_COLUMNS), _MIDDLE, 1.0)
+
+
 def takes_turns(problem: Problem) -> bool:
     """Whether trust regions suit it: one objective, measured as it is, and many columns, none without an order.
 
@@ -161,8 +174,7 @@ class GpSearch:
         self._space = problem.space
         self._make = proposer or (lambda: _proposer(problem, options))
         self._initial = initial_trials(problem, options)
-        width = _MIDDLE if proposer is None and takes_turns(problem) else 1.0
-        self._sequence = SobolSequence(problem.space, problem.seed & 0x7FFFFFFF, width=width)
+        self._sequence = SobolSequence(problem.space, problem.seed & 0x7FFFFFFF, widths=design_widths(problem.space))
         self._has_priors = any(parameter.prior is not None for parameter in problem.space.parameters)
         self._proposer: Proposer | None = None
 
