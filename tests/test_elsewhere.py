@@ -58,6 +58,31 @@ def test_a_settled_search_jumps_out_of_its_basin() -> None:
     assert best.metrics["y"] < 0.05
 
 
+BRANCHES: dict[str, Any] = {
+    "method": {"values": ["a", "b", "c"]},
+    "x": {"min": 0.0, "max": 1.0, "when": "method != 'c'"},
+    **{f"z{j}": {"min": 0.0, "max": 1.0, "when": "method == 'c'"} for j in range(4)},
+}
+
+
+def branches(config: Config) -> float:
+    """0.3 at best, soon found; but for method c, which has its 0 where all its columns are at 0.85, out of the middle."""
+    if config["method"] == "c":
+        return float(np.mean([abs(config[f"z{j}"] - 0.85) for j in range(4)]))
+    return 0.3 + (config["x"] - 0.6) ** 2 + (0.1 if config["method"] == "b" else 0.0)
+
+
+def test_a_jump_into_another_branch_moves_all_of_its_columns() -> None:
+    study = play(branches, 40, {"method": "gp", **QUICK}, BRANCHES)
+    jumps = [record for record in study.records() if "a jump out of" in record.provenance.reason]
+    there = [record.config for record in jumps if record.config["method"] == "c"]
+    assert any(all(abs(config[f"z{j}"] - 0.5) > 0.1 for j in range(4)) for config in there)
+    best = study.best()
+    assert best is not None
+    assert best.config["method"] == "c"
+    assert best.metrics["y"] < 0.1
+
+
 def test_a_search_that_still_gains_does_not_jump() -> None:
     steps = iter(range(100))
     study = play(lambda config: -float(next(steps)), 24, {"method": "gp", **QUICK}, LURE)

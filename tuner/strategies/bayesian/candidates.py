@@ -152,10 +152,15 @@ class Candidates:
         if not self._jumps:
             return ranked
         ranked = self._walk(ranked, score)
-        X, active = self._space.encoding.encode_many([config for _, config in ranked[:_BEAMS]])
-        climbed = self._climb(acquisition, X, active, np.array([v for v, _ in ranked[:_BEAMS]]), _BEAMS, maxiter)
-        again = [config for point in climbed for config in self._mend(point, X)]
+        again = self.climbed(acquisition, ranked[:_BEAMS], maxiter)
         return sorted(ranked + self._rank(again, score), key=lambda pair: -pair[0])
+
+    def climbed(self, acquisition: Improvement, scored: Sequence[tuple[float, Config]], maxiter: int) -> list[Config]:
+        """Return where gradients lead from configurations with these acquisition values, other columns as they are."""
+        X, active = self._space.encoding.encode_many([config for _, config in scored])
+        values = np.array([value for value, _ in scored])
+        points = self._climb(acquisition, X, active, values, len(scored), maxiter)
+        return [config for point in points for config in self._mend(point, X)]
 
     def _scorer(self, acquisition: Improvement) -> Score:
         import torch

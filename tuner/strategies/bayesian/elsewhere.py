@@ -5,7 +5,8 @@ there. Where columns without an order make basins of their own, and the best val
 while, every second proposal is what promises most among configurations that differ from the incumbent in a few columns,
 and by much: so much that the model's own covariance with the incumbent is low. A few columns, for what matters in
 practice are effects of one column and of two; far corners of the whole space, of which a model knows least, promise
-much and hold little.
+much and hold little. Columns that the incumbent does not have, of another branch, are free, and gradients move the
+numbers of the best jumps.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from tuner.gp.covariance import Layout
     from tuner.gp.model import Surrogate
     from tuner.space import SearchSpace
+    from tuner.strategies.bayesian.candidates import Candidates
     from tuner.strategies.bayesian.observations import Observations
     from tuner.trial import Config
 
@@ -42,6 +44,7 @@ _BASIN = 0.5
 
 _COLUMNS = 3
 _JUMPS = 512
+_CLIMBED = 8
 
 
 def settled(data: Observations, surrogate: Surrogate, layout: Layout) -> int | None:
@@ -66,29 +69,42 @@ def settled(data: Observations, surrogate: Surrogate, layout: Layout) -> int | N
 
 def ranked_elsewhere(
     acquisition: Improvement,
+    candidates: Candidates,
     layout: Layout,
     space: SearchSpace,
     surrogate: Surrogate,
     incumbent: NDArray[np.float64],
     rng: np.random.Generator,
+    *,
+    maxiter: int,
 ) -> list[tuple[float, Config]]:
-    """Return jumps from the incumbent (d,) out of its basin with their acquisition values, best first.
+    """Return jumps from the incumbent (d,) out of its basin with their acquisition values, best first."""
+    own = space.encoding.decode(incumbent)
+
+    def outside(configs: list[Config]) -> list[tuple[float, Config]]:
+        if not configs:
+            return []
+        rows = torch.from_numpy(layout.arrange(*space.encoding.encode_many([own, *configs]))).to(acquisition.device)
+        with torch.no_grad():
+            far = surrogate.models[0].kernel.forward(rows[1:], rows[:1]).squeeze(-1) < _BASIN
+            values = evaluate(acquisition, rows[1:])
+        return [(value, config) for value, config, out in zip(values.tolist(), configs, far, strict=True) if out]
+
+    found = sorted(outside(_jumps(space, incumbent, rng)), key=lambda pair: -pair[0])
+    if found:
+        found += outside(candidates.climbed(acquisition, found[:_CLIMBED], maxiter))
+    return sorted(found, key=lambda pair: -pair[0])
+
+
+def _jumps(space: SearchSpace, incumbent: NDArray[np.float64], rng: np.random.Generator) -> list[Config]:
+    """Configurations that differ in a few columns, and in those that the incumbent does not have.
 
     Permutations stay: columns of two of them make no third.
     """
     movable = np.array([not isinstance(space[column.parameter], Permutation) for column in space.encoding.columns])
+    _, active = space.encoding.encode(space.encoding.decode(incumbent))
     donors, _ = space.encoding.encode_many(space.sample(_JUMPS, rng))
-    order = rng.random(donors.shape).argsort(axis=1)
-    taken = movable & (order < rng.integers(1, _COLUMNS + 1, size=(_JUMPS, 1)))
+    order = np.where(active, rng.random(donors.shape), np.inf).argsort(axis=1).argsort(axis=1)
+    taken = movable & ((order < rng.integers(1, _COLUMNS + 1, size=(_JUMPS, 1))) | ~active)
     configs = [space.encoding.decode(x) for x in np.where(taken, donors, incumbent)]
-    unique = {space.key(config): config for config in configs if space.feasible(config)}
-    configs = list(unique.values())
-    if not configs:
-        return []
-    own = space.encoding.decode(incumbent)
-    rows = torch.from_numpy(layout.arrange(*space.encoding.encode_many([own, *configs]))).to(acquisition.device)
-    with torch.no_grad():
-        near = surrogate.models[0].kernel.forward(rows[1:], rows[:1]).squeeze(-1) >= _BASIN
-        values = torch.where(near, -torch.inf, evaluate(acquisition, rows[1:])).tolist()
-    ranked = sorted(zip(values, configs), key=lambda pair: -pair[0])
-    return [pair for pair in ranked if pair[0] > -np.inf]
+    return list({space.key(config): config for config in configs if space.feasible(config)}.values())

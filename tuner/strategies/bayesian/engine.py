@@ -178,7 +178,10 @@ class Engine:
             )
             jumps: list[tuple[float, Config]] = []
             if still is not None:
-                jumps = ranked_elsewhere(acquisition, layout, self._space, surrogate, incumbents[0], rng)
+                at, steps = incumbents[0], settings.maxiter
+                jumps = ranked_elsewhere(
+                    acquisition, candidates, layout, self._space, surrogate, at, rng, maxiter=steps
+                )
             ranked = jumps or candidates.ranked(acquisition, restarts=settings.restarts, maxiter=settings.maxiter)
             chosen = next(((value, config) for value, config in ranked if fresh.take(config)), None)
             if chosen is None:
