@@ -66,7 +66,7 @@ BRANCHES: dict[str, Any] = {
 
 
 def branches(config: Config) -> float:
-    """0.3 at best, soon found; but for method c, which has its 0 where all its columns are at 0.85, out of the middle."""
+    """0.3 at best, soon found; but for method c, which has its 0 where all its columns are at 0.85."""
     if config["method"] == "c":
         return float(np.mean([abs(config[f"z{j}"] - 0.85) for j in range(4)]))
     return 0.3 + (config["x"] - 0.6) ** 2 + (0.1 if config["method"] == "b" else 0.0)
