@@ -49,17 +49,18 @@ def test_several_objectives_have_no_turns() -> None:
 
 @pytest.mark.parametrize("strategy", ["gp", "turbo"])
 @pytest.mark.parametrize(
-    ("parameters", "low", "high"),
+    ("parameters", "objectives", "low", "high"),
     [
-        pytest.param(NUMBERS, 0.25, 0.75, id="numbers"),
-        pytest.param(NUMBERS[:4], 0.0, 1.0, id="few columns"),
-        pytest.param([*NUMBERS, LETTERS[0]], 0.25, 0.75, id="mixed"),
+        pytest.param(NUMBERS, 1, 0.25, 0.75, id="numbers"),
+        pytest.param(NUMBERS[:4], 1, 0.0, 1.0, id="few columns"),
+        pytest.param([*NUMBERS, LETTERS[0]], 1, 0.25, 0.75, id="mixed"),
+        pytest.param(NUMBERS, 2, 0.0, 1.0, id="two objectives"),
     ],
 )
 def test_the_design_of_many_numbers_lies_in_the_middle_half_of_each(
-    strategy: str, parameters: list[Parameter], low: float, high: float
+    strategy: str, parameters: list[Parameter], objectives: int, low: float, high: float
 ) -> None:
-    problem = make_problem(SearchSpace(parameters), objectives=2)
+    problem = make_problem(SearchSpace(parameters), objectives=objectives)
     design = build(strategy, problem, initial=32).suggest(Lab(problem).history(), 32, np.random.default_rng(0))
     values = np.array([[value for name, value in proposal.config.items() if name[0] == "x"] for proposal in design])
     assert low <= values.min() < low + 0.1

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tuner.problem import Problem
-    from tuner.space import SearchSpace
     from tuner.strategies.bayesian.engine import Engine
 
 
@@ -40,7 +39,8 @@ _MANY_COLUMNS = 5
 
 _MIDDLE = 0.5
 """Part of a numeric column that the design covers where there are many of them: points that cover all of so many lie at
-the edge of the space, and the model needs no design to look there."""
+the edge of the space, and the model needs no design to look there. With several objectives the ends of the front are at
+edges, and a feasible part of it that no trial has seen is not found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,15 +129,17 @@ def engine(problem: Problem, options: Options, **settings: Any) -> Engine:
     )
 
 
-def design_widths(space: SearchSpace) -> NDArray[np.float64]:
+def _design_widths(problem: Problem) -> NDArray[np.float64]:
     """What part of each column the design covers, (d,): see `_MIDDLE`."""
+    space = problem.space
     numeric = np.array(
         [
             column.kind != "categorical" and not isinstance(space[column.parameter], Permutation | Simplex)
             for column in space.encoding.columns
         ]
     )
-    return np.where(numeric & (numeric.sum() >= _MANY_COLUMNS), _MIDDLE, 1.0)
+    narrow = len(problem.objectives) == 1 and numeric.sum() >= _MANY_COLUMNS
+    return np.where(numeric & narrow, _MIDDLE, 1.0)
 
 
 def takes_turns(problem: Problem) -> bool:
@@ -174,7 +176,7 @@ class GpSearch:
         self._space = problem.space
         self._make = proposer or (lambda: _proposer(problem, options))
         self._initial = initial_trials(problem, options)
-        self._sequence = SobolSequence(problem.space, problem.seed & 0x7FFFFFFF, widths=design_widths(problem.space))
+        self._sequence = SobolSequence(problem.space, problem.seed & 0x7FFFFFFF, widths=_design_widths(problem))
         self._has_priors = any(parameter.prior is not None for parameter in problem.space.parameters)
         self._proposer: Proposer | None = None
 
