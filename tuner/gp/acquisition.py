@@ -19,24 +19,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
-from botorch.acquisition.analytic import _log_ei_helper
-from botorch.utils.multi_objective.box_decompositions.box_decomposition_list import BoxDecompositionList
-from botorch.utils.multi_objective.box_decompositions.non_dominated import FastNondominatedPartitioning
 from botorch.utils.safe_math import fatmin, log_fatplus
 from torch import Tensor
 
+from tuner.gp.boxes import free_boxes
 from tuner.gp.model import Surrogate
 from tuner.gp.outcomes import Composite, Function, Known, Mixture, Outcome, Process, Scaled
-from tuner.gp.slopes import log_chance, log_improvement, traced
+from tuner.gp.slopes import log_chance, log_improvement, traced, traced_log_improvement
 from tuner.gp.transforms import Stretch
 
 MAX_VOLUME_OBJECTIVES = 3
 """Beyond, box decompositions are too slow, and the volume is seen along random directions."""
 
 _DIRECTIONS = 64
-
-_FAR = 1e6
-"""Stands for infinity in box bounds, in Z."""
 
 _APART = 10_000
 """Between the seeds of the members of an ensemble."""
@@ -121,7 +116,7 @@ class Improvement:
             self._rays = Rays(torch.where(met.unsqueeze(-1), Z, goal.reference - 1.0), goal.reference, seed=seed)
             self.name = "qLogNEHVI by directions"
         else:
-            self._cells = _free_boxes(torch.where(met.unsqueeze(-1), Z, goal.reference - 1.0), goal.reference)
+            self._boxes = free_boxes(torch.where(met.unsqueeze(-1), Z, goal.reference - 1.0), goal.reference)
             self.name = "qLogNEHVI"
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -132,7 +127,7 @@ class Improvement:
             value = value + torch.special.log_ndtr((mean - threshold) / sd)
         if len(self._objectives) == 1:
             mean, sd = self._objectives[0].at(x)
-            value = value + sd.log() + _log_ei_helper((mean - self._best) / sd)
+            value = value + sd.log() + traced_log_improvement((mean - self._best) / sd)
         elif len(self._objectives) > MAX_VOLUME_OBJECTIVES:
             value = value + self._rays.log_gain([objective.at(x) for objective in self._objectives])
         elif self._objectives:
@@ -179,16 +174,17 @@ class Improvement:
         Of one free box [l, u] a candidate y takes prod_j (min(u_j, y_j) - l_j)+, and the expectation of a factor is
         E(y_j - l_j)+ - E(y_j - u_j)+.
         """
-        lower, upper = self._cells
+        boxes = self._boxes
         total = x.new_zeros(1)
-        for j, objective in enumerate(self._objectives):
+        for objective, levels, lower, upper in zip(self._objectives, *boxes[1:], strict=True):
             mean, sd = objective.at(x)
             mean, sd = mean.unsqueeze(-1), sd.unsqueeze(-1)  # (b, S, 1)
-            above = _log_ei_helper((mean - lower[..., j]) / sd)
-            beyond = _log_ei_helper((mean - upper[..., j]) / sd)
+            gain = traced_log_improvement((mean - levels) / sd)  # (b, S, L)
+            above = gain.gather(-1, lower.expand(len(x), -1, -1))
+            beyond = gain.gather(-1, upper.expand(len(x), -1, -1))
             gap = (beyond - above).clamp(max=-1e-10)
             total = total + sd.log() + above + torch.log(-torch.expm1(gap))
-        return torch.logsumexp(torch.where((upper > lower).all(dim=-1), total, -torch.inf), dim=-1)
+        return torch.logsumexp(torch.where(boxes.real, total, -torch.inf), dim=-1)
 
     def predict(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of each objective at one point x (1, d), in Z, shapes (m,)."""
@@ -334,16 +330,6 @@ class Rays:
         gain = reach.clamp_min(0.0) ** m - best**m
         inside = torch.where(reach > best, gain, best.clamp_min(_SOFT) ** (m - 1) * (reach - best))
         return torch.logsumexp(log_fatplus(inside, tau=_SOFT), dim=-1) - math.log(len(self._directions))
-
-
-def _free_boxes(Z: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
-    """Bounds of the boxes above `reference` that no row of Z (S, N, m) dominates, shapes (S, C, m)."""
-    if Z.shape[-1] == 2:
-        boxes = FastNondominatedPartitioning(ref_point=reference, Y=Z).get_hypercell_bounds()
-    else:
-        each = [FastNondominatedPartitioning(ref_point=reference, Y=sample) for sample in Z]
-        boxes = BoxDecompositionList(*each).get_hypercell_bounds()
-    return boxes[0], boxes[1].clamp(max=_FAR)
 
 
 def _normal(n: int, d: int, seed: int, like: Tensor) -> Tensor:

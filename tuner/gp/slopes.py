@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 if TYPE_CHECKING:
     from gpytorch.kernels import Kernel
@@ -66,6 +67,27 @@ def log_improvement(u: Tensor) -> tuple[Tensor, Tensor]:
     below = gap.log() - 0.5 * low.square() - _LOG_ROOT
     inside = u > _BOUND
     return torch.where(inside, above, below), torch.where(inside, slope_above, ratio / gap)
+
+
+class _LogImprovement(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, u: Tensor) -> Tensor:
+        value, slope = log_improvement(u)
+        ctx.save_for_backward(slope)
+        return value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, given: Tensor) -> Tensor:
+        (slope,) = ctx.saved_tensors
+        found: Tensor = given * slope
+        return found
+
+
+def traced_log_improvement(u: Tensor) -> Tensor:
+    """h of `log_improvement` for autograd."""
+    found: Tensor = _LogImprovement.apply(u)  # type: ignore[no-untyped-call]
+    return found
 
 
 def log_chance(u: Tensor) -> tuple[Tensor, Tensor]:
