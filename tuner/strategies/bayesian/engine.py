@@ -50,7 +50,8 @@ _NOISY = 0.01
 
 _MORE_ON_GPU = 8
 _GPU_PAYS = 1000
-"""Trials from which a GPU is faster: `benchmarks/suggestion_seconds.py`."""
+"""Trials from which a GPU is worth its start and its memory. From 200 at the latest it is faster, but by less than a
+tenth of a second (`benchmarks/suggestion_seconds.py`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
