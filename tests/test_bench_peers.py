@@ -393,6 +393,26 @@ def test_a_peer_runs_in_an_interpreter_of_its_own(tmp_path: Path) -> None:
     assert line["status"] == "done" and line["version"] == "HEBO 9.9" and len(line["suggest_s"]) == 3
 
 
+def test_a_peer_that_dies_with_a_thread_waiting_ends_at_once(tmp_path: Path) -> None:
+    if "hebo" in peer_names():
+        pytest.skip("HEBO is installed here")
+    python = elsewhere(tmp_path)
+    waits = "import threading; threading.Thread(target=threading.Event().wait).start(); raise TypeError('no answer')"
+    (tmp_path / "site/hebo/optimizers/hebo.py").write_text(
+        FAKE_HEBO.replace(
+            "def observe(self", f"def suggest(self, n_suggestions):\n        {waits}\n    def observe(self"
+        )
+    )
+    conditions = Conditions(pythons=parse_pythons([f"hebo={python}"]), limit_s=1000)  # which no test may wait for
+    request = Request(
+        problems="rosenbrock-5", methods="hebo", trials=3, seeds=1, out=tmp_path / "out", conditions=conditions,
+        quiet=True,
+    )  # fmt: skip
+    compare(request)
+    (line,) = Results(tmp_path / "out").lines
+    assert (line["status"], line["error"]) == ("failed", "TypeError: no answer")
+
+
 def test_interpreters_are_checked_before_anything_runs(tmp_path: Path) -> None:
     for text in ("hebo", "nothing=python", "gp=python"):
         with pytest.raises(UsageError, match="PEER=INTERPRETER"):
