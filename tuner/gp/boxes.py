@@ -1,7 +1,7 @@
 """Boxes: what the fronts of two or three maximised objectives leave free, cut into disjoint boxes.
 
-With two objectives BoTorch's partitioning takes all samples at once. With three it takes them one by one, 37 ms
-each for a hundred points (docs/log.md); here a sweep does, point by point from the highest third objective down. Above a
+With two objectives BoTorch's partitioning takes all samples at once. With three it takes them one by one, 37 ms each
+for a hundred points (docs/log.md); here a sweep does, point by point from the highest third objective down. Above a
 plane the front is a staircase in the first two, and the free part lies in strips over its steps. A point raises some
 steps: their strips end at its plane as boxes, and at most two others begin. So n points leave at most 2 n + 1 boxes
 (as many as those of Lacour, Klamroth and Fonseca 2017).
