@@ -22,7 +22,7 @@ from tuner.trial import Config, Metric
 Class = Literal[
     "continuous", "mixed", "conditional", "combinatorial", "constrained", "several", "noisy", "multi-fidelity"
 ]
-Split = Literal["dev", "held-out"]
+Split = Literal["dev", "held-out", "outside"]
 CLASSES: tuple[Class, ...] = get_args(Class)
 Values = Mapping[str, float]
 
@@ -52,7 +52,7 @@ class BenchProblem:
     Attributes:
         name: Unique in the suite.
         kind: Its class.
-        split: dev or held-out.
+        split: dev, held-out or outside.
         space: What may vary.
         metrics: Goals, bounds (feasible within them) and, with several goals, the references.
         evaluate: The metrics of a configuration, without noise.

@@ -12,7 +12,7 @@ from tuner.commands.terminal import JsonOption, errors, say, terminal_width
 
 def bench(
     problems: Annotated[
-        str, typer.Option("--problems", help="dev, held-out, all, classes or names, comma-separated.")
+        str, typer.Option("--problems", help="dev, held-out, outside, all, classes or names, comma-separated.")
     ] = "dev",
     methods: Annotated[
         str, typer.Option("--methods", help="Strategies (gp:restarts=8) and peers, comma-separated.")

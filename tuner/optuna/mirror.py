@@ -261,7 +261,7 @@ class ReplayedMirror(Mirror):
     """For samplers that leave notes in the study: they are asked again for every trial, in order.
 
     Trials before the first pending one never change: their study is kept. The others are replayed on a copy, and so
-    is the question itself.
+    is the question itself; the copy shares the finished trials, which Optuna does not let anybody change.
     """
 
     def __init__(self, problem: Problem, sampler: Callable[[int], BaseSampler], *, penalise: bool) -> None:
@@ -278,7 +278,8 @@ class ReplayedMirror(Mirror):
         for i in range(self._n_told, settled):
             self._replay(self._study, told, i)
         self._told, self._n_told = told, settled
-        copied = optuna.load_study(study_name="tuner", storage=copy.deepcopy(self._storage))
+        finished = {id(t): t for t in self._study.get_trials(deepcopy=False) if t.state.is_finished()}
+        copied = optuna.load_study(study_name="tuner", storage=copy.deepcopy(self._storage, finished))
         for i in range(settled, len(told)):
             self._replay(copied, told, i)
         return copied

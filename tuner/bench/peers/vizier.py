@@ -1,7 +1,9 @@
 """Vizier's default algorithm, GP-UCB-PE, by its designer in this process.
 
 The designer of 0.1.24 takes flat spaces, so every axis is always there, and exactly one metric: constraints go in as a
-penalised loss, and problems with several goals are refused. Its own default of one seed trial, the centre, stands.
+penalised loss, and problems with several goals are refused. Its own default of one seed trial, the centre, stands,
+and JAX is put to double precision, as Vizier's service does: in single precision its surrogate ends in NaN now and
+then, and a suggestion without values.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ class VizierSession(Session):
         self._vz: Any = importlib.import_module("vizier.pyvizier")
         self._vza: Any = importlib.import_module("vizier.algorithms")
         jax: Any = importlib.import_module("jax")
+        jax.config.update("jax_enable_x64", True)
         # where its service imports it from: the public package of designers wants every extra of every designer
         designers: Any = importlib.import_module("vizier._src.algorithms.designers.gp_ucb_pe")
         self._problem = problem
