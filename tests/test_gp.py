@@ -466,12 +466,13 @@ def test_auto_chooses_by_what_it_sees() -> None:
     assert choice(make_problem(flags, trials=7)) == "gp"
     assert choice(make_problem(flags, trials=8, noisy=True)) == "gp"
     assert choice(make_problem(numeric(), trials=60)) == "gp"
-    assert choice(make_problem(numeric(), trials=1000)) == "cmaes"
+    assert choice(make_problem(numeric(), trials=10_000)) == "gp"
     assert choice(make_problem(numeric(), trials=1000, constraint=True)) == "gp"
     assert choice(make_problem(numeric(), trials=5000, objectives=2)) == "nsga2"
     assert choice(make_problem(numeric(), trials=5000, objectives=4)) == "nsga3"
     assert choice(make_problem(wide)) == "turbo"
-    assert choice(make_problem(numeric()), n=1001) == "turbo"
+    assert choice(make_problem(numeric()), n=1001) == "cmaes"
+    assert choice(make_problem(numeric(), constraint=True), n=1001) == "turbo"
 
 
 def test_auto_spends_no_more_on_a_suggestion_than_it_may() -> None:

@@ -17,6 +17,7 @@ from tuner.errors import UsageError
 from tuner.optuna import StrategySampler
 from tuner.optuna.mirror import AddedMirror, Axis, ReplayedMirror, optuna_constraint, our_margin, quiet
 from tuner.space import SearchSpace
+from tuner.strategies.evolutionary.cmaes import Onward
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
@@ -103,6 +104,21 @@ def test_cmaes_samples_the_columns_it_does_not_search() -> None:
     configs = lab.run(build("cmaes", lab.problem), 10)
     assert len({config["c"] for config in configs}) > 1
     assert len({config["x"] for config in configs}) == 10
+
+
+def test_cmaes_goes_on_from_the_best_that_others_found() -> None:
+    lab = Lab(make_problem(numeric(), seed=1))
+    for config in lab.problem.space.sample(20, np.random.default_rng(0)):
+        lab.add(config)
+    others = lab.history()
+    best = others.X[np.argmax(others.Y[:, 0])]
+    onward = Onward(lab.problem, 20)
+    lab.run(onward, 40)
+    history = lab.history()
+    assert history.Y[20:, 0].max() > history.Y[:20, 0].max()
+    near, far = (np.linalg.norm(rows - best, axis=1).mean() for rows in (history.X[20:26], history.X[:20]))
+    assert near < 0.8 * far  # a first generation with a step of a sixth, against uniform draws
+    assert lab.ask(onward)[0].config == lab.ask(Onward(lab.problem, 20))[0].config
 
 
 def test_restrictions_are_met_although_the_sampler_does_not_know_them() -> None:

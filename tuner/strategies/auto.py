@@ -7,10 +7,11 @@ In this order:
     mf-gp     a fidelity is declared, nothing stops trials early, and the budget is a time or a cost, in which a trial
               of less fidelity counts less; bohb when a suggestion of it would cost more than it may, asha when even
               that would
-    cmaes     one objective, only numbers, no conditions or constraints, and at least 50 trials a column (500 in all)
     nsga2/3   several objectives and at least 2,000 trials (nsga3 from four objectives)
     preference as gp, once there are answers of `tuner prefer`
     gp        up to 40 columns, and up to 1,000 trials
+    cmaes     after 1,000 trials, and 50 a column, from the best of them: one objective, only numbers, no conditions or
+              constraints
     turbo     more columns or trials
     tpe       when a suggestion of these would cost more than it may
     sobol     when even that would
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
 _GP_COLUMNS = 40
 _GP_TRIALS = 1_000
 _MAX_GRID = 10_000
-_CMAES_TRIALS = 500
 _CMAES_TRIALS_A_COLUMN = 50
 _NSGA_TRIALS = 2_000
 
@@ -94,6 +94,7 @@ class Auto:
         self._problem = problem
         self._options = options
         self._columns = problem.space.encoding.columns
+        self._many = max(_GP_TRIALS, _CMAES_TRIALS_A_COLUMN * len(self._columns))
         self._built: dict[str, Strategy] = {}
         self._fixed = self._by_problem()
         self._spends = self._fixed is None and self._spends_fidelity()
@@ -127,6 +128,9 @@ class Auto:
 
     def _build(self, name: str) -> Strategy:
         module = catalog.load("strategies", name)
+        if name == "cmaes":
+            onward: Strategy = module.Onward(self._problem, self._many)
+            return onward
         if not hasattr(module, "Options"):
             plain: Strategy = module.build(self._problem)
             return plain
@@ -153,10 +157,6 @@ class Auto:
                 name = "nsga2" if len(problem.objectives) < 4 else "nsga3"
                 return name, f"{trials} trials of {len(problem.objectives)} objectives"
             return None
-        numbers = all(column.kind in ("continuous", "integer") for column in self._columns)
-        simple = numbers and d > 1 and not problem.space.conditions and not problem.constraints
-        if simple and trials >= max(_CMAES_TRIALS, _CMAES_TRIALS_A_COLUMN * d):
-            return "cmaes", f"{trials} trials of {d} numeric columns"
         return None
 
     def _spends_fidelity(self) -> bool:
@@ -179,11 +179,19 @@ class Auto:
             return lighter[0 if allowed >= _TPE_SECONDS else -1], f"{why}; {slow} for mf-gp"
         if cost <= allowed and d <= _GP_COLUMNS and n <= _GP_TRIALS:
             return "gp", f"{d} columns, {n} trials, {m} objective{'s' if m > 1 else ''}"
+        if n >= self._many and self._plain() and allowed >= _TPE_SECONDS:
+            return "cmaes", f"{n} trials of {d} numeric columns, from the best of the first {self._many}"
         if cost <= allowed:
             return "turbo", f"{d} columns are many" if d > _GP_COLUMNS else f"{n} trials are many"
         if allowed >= _TPE_SECONDS:
             return "tpe", f"gp would take about {cost:.1f} s a suggestion, and {allowed:.1f} s are allowed"
         return "sobol", f"{allowed:.3f} s are allowed for a suggestion"
+
+    def _plain(self) -> bool:
+        """Whether there is one objective of numbers, and nothing else."""
+        problem, d = self._problem, len(self._columns)
+        numbers = d > 1 and all(column.kind in ("continuous", "integer") for column in self._columns)
+        return numbers and not (len(problem.objectives) > 1 or problem.space.conditions or problem.constraints)
 
     def _allowed(self, history: History) -> float:
         seconds = history.seconds[np.isfinite(history.seconds) & (history.seconds > 0)]
