@@ -468,11 +468,12 @@ def test_auto_chooses_by_what_it_sees() -> None:
     assert choice(make_problem(numeric(), trials=60)) == "gp"
     assert choice(make_problem(numeric(), trials=10_000)) == "gp"
     assert choice(make_problem(numeric(), trials=1000, constraint=True)) == "gp"
-    assert choice(make_problem(numeric(), trials=5000, objectives=2)) == "nsga2"
-    assert choice(make_problem(numeric(), trials=5000, objectives=4)) == "nsga3"
+    assert choice(make_problem(numeric(), trials=10_000, objectives=2)) == "gp"
     assert choice(make_problem(wide)) == "turbo"
     assert choice(make_problem(numeric()), n=1001) == "cmaes"
     assert choice(make_problem(numeric(), constraint=True), n=1001) == "turbo"
+    assert choice(make_problem(numeric(), objectives=2, constraint=True), n=1001) == "nsga2"
+    assert choice(make_problem(numeric(), objectives=4), n=1001) == "nsga3"
 
 
 def test_auto_spends_no_more_on_a_suggestion_than_it_may() -> None:

@@ -7,11 +7,10 @@ In this order:
     mf-gp     a fidelity is declared, nothing stops trials early, and the budget is a time or a cost, in which a trial
               of less fidelity counts less; bohb when a suggestion of it would cost more than it may, asha when even
               that would
-    nsga2/3   several objectives and at least 2,000 trials (nsga3 from four objectives)
     preference as gp, once there are answers of `tuner prefer`
     gp        up to 40 columns, and up to 1,000 trials
-    cmaes     after 1,000 trials, and 50 a column, from the best of them: one objective, only numbers, no conditions or
-              constraints
+    nsga2/3   after 1,000 trials, and 50 a column: several objectives (nsga3 from four), which goes on from theirs
+    cmaes     after as many, from the best of them: one objective, only numbers, no conditions or constraints
     turbo     more columns or trials
     tpe       when a suggestion of these would cost more than it may
     sobol     when even that would
@@ -49,8 +48,7 @@ if TYPE_CHECKING:
 _GP_COLUMNS = 40
 _GP_TRIALS = 1_000
 _MAX_GRID = 10_000
-_CMAES_TRIALS_A_COLUMN = 50
-_NSGA_TRIALS = 2_000
+_MANY_TRIALS_A_COLUMN = 50
 
 _OPTIONS: dict[str, dict[str, Any]] = {"grid": {"levels": _MAX_GRID}, "gp": {"doubt": True}}
 """What strategies are told."""
@@ -94,7 +92,7 @@ class Auto:
         self._problem = problem
         self._options = options
         self._columns = problem.space.encoding.columns
-        self._many = max(_GP_TRIALS, _CMAES_TRIALS_A_COLUMN * len(self._columns))
+        self._many = max(_GP_TRIALS, _MANY_TRIALS_A_COLUMN * len(self._columns))
         self._built: dict[str, Strategy] = {}
         self._fixed = self._by_problem()
         self._spends = self._fixed is None and self._spends_fidelity()
@@ -152,11 +150,6 @@ class Auto:
         discrete = all(column.grid is not None for column in self._columns)
         if discrete and size <= min(trials, _MAX_GRID) and not replicates(problem):
             return "grid", f"{trials} trials cover all {size:g} configurations"
-        if len(problem.objectives) > 1:
-            if trials >= _NSGA_TRIALS:
-                name = "nsga2" if len(problem.objectives) < 4 else "nsga3"
-                return name, f"{trials} trials of {len(problem.objectives)} objectives"
-            return None
         return None
 
     def _spends_fidelity(self) -> bool:
@@ -179,8 +172,11 @@ class Auto:
             return lighter[0 if allowed >= _TPE_SECONDS else -1], f"{why}; {slow} for mf-gp"
         if cost <= allowed and d <= _GP_COLUMNS and n <= _GP_TRIALS:
             return "gp", f"{d} columns, {n} trials, {m} objective{'s' if m > 1 else ''}"
-        if n >= self._many and self._plain() and allowed >= _TPE_SECONDS:
-            return "cmaes", f"{n} trials of {d} numeric columns, from the best of the first {self._many}"
+        if n >= self._many and allowed >= _TPE_SECONDS:
+            if m > 1:
+                return "nsga2" if m < 4 else "nsga3", f"{n} trials of {m} objectives, which are its first generations"
+            if self._plain():
+                return "cmaes", f"{n} trials of {d} numeric columns, from the best of the first {self._many}"
         if cost <= allowed:
             return "turbo", f"{d} columns are many" if d > _GP_COLUMNS else f"{n} trials are many"
         if allowed >= _TPE_SECONDS:
@@ -188,10 +184,10 @@ class Auto:
         return "sobol", f"{allowed:.3f} s are allowed for a suggestion"
 
     def _plain(self) -> bool:
-        """Whether there is one objective of numbers, and nothing else."""
-        problem, d = self._problem, len(self._columns)
-        numbers = d > 1 and all(column.kind in ("continuous", "integer") for column in self._columns)
-        return numbers and not (len(problem.objectives) > 1 or problem.space.conditions or problem.constraints)
+        """Whether there are several columns of numbers, and nothing else."""
+        numbers = all(column.kind in ("continuous", "integer") for column in self._columns)
+        bound = self._problem.space.conditions or self._problem.constraints
+        return numbers and len(self._columns) > 1 and not bound
 
     def _allowed(self, history: History) -> float:
         seconds = history.seconds[np.isfinite(history.seconds) & (history.seconds > 0)]
