@@ -20,13 +20,14 @@ from tuner.bench.cache import Evaluations
 from tuner.bench.flat import all_axes, assemble, spread
 from tuner.bench.methods import open_session, parse_method
 from tuner.bench.problem import CLASSES, BenchProblem, floats, minimise
+from tuner.bench.problems import outside
 from tuner.bench.results import Results
 from tuner.bench.runner import Conditions, execute, planned
 from tuner.bench.scores import Baselines, normalised, random_median, ranks, scores, summary
 from tuner.bench.suite import select, suite
 from tuner.bench.tables import document, render
 from tuner.bench.worker import Run, checkpoints, play
-from tuner.errors import UnknownNameError, UsageError
+from tuner.errors import EnvironmentUnfitError, UnknownNameError, UsageError
 from tuner.space import SearchSpace
 from tuner.trial import Metric
 
@@ -252,6 +253,16 @@ def test_methods_propose_members_of_the_space(method: str, name: str) -> None:
         assert config is not None
         assert problem.space.contains(config), problem.space.violations(config)
         session.tell(config, problem.evaluate(config))
+
+
+def test_outside_problems_are_apart_and_need_ioh(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {p.split for p in select(["outside"])} == {"outside"}
+    assert {p.split for p in select(["all", "continuous"])} == {"dev", "held-out"}
+    assert {p.name for p in select(["bbob-15-5", "outside", "combinatorial"])} > {"bbob-15-5", "pbo-1-25"}
+    monkeypatch.setattr(outside, "problems", tuple)
+    for word in ("outside", "bbob-15-5"):
+        with pytest.raises(EnvironmentUnfitError, match=r"need ioh; install it with `pip install tuner\[bench\]`"):
+            select([word])
 
 
 def test_methods_take_options() -> None:
