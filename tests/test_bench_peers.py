@@ -204,7 +204,7 @@ class FakeRoot:
 
 @pytest.mark.parametrize("name", ["tree", "gramacy", "training-a"])
 def test_vizier_by_a_fake(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    statement = SimpleNamespace
+    statement, settings = SimpleNamespace, dict[str, Any]()
     modules: dict[str, dict[str, Any]] = {
         "vizier.pyvizier": {
             "ProblemStatement": lambda: statement(search_space=statement(root=FakeRoot()), metric_information=[]),
@@ -215,12 +215,13 @@ def test_vizier_by_a_fake(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         },
         "vizier.algorithms": {"CompletedTrials": list, "ActiveTrials": list},
         "vizier._src.algorithms.designers.gp_ucb_pe": {"VizierGPUCBPEBandit": FakeDesigner},
-        "jax": {"random": statement(PRNGKey=lambda seed: seed)},
+        "jax": {"random": statement(PRNGKey=lambda seed: seed), "config": statement(update=settings.__setitem__)},
     }
     installed("vizier", modules, monkeypatch)
     problem = suite()[name]
     session: Any = open_session("vizier", problem, 5, 0, 60.0)
     play(session, problem, 5)
+    assert settings == {"jax_enable_x64": True}
     assert [list(trial.measurement.metrics) for trial in session._designer.done] == [["loss"]] * 5
     with pytest.raises(UsageError, match="takes one goal here"):
         open_session("vizier", suite()["zdt1-8"], 5, 0, 60.0)
@@ -438,7 +439,7 @@ def test_a_worker_elsewhere_sees_this_package_alone(tmp_path: Path, monkeypatch:
     assert here[0] == sys.executable and unchanged["PYTHONPATH"] == "/of/this/environment"
 
 
-def test_a_worker_of_a_peer_imports_nothing_but_numpy() -> None:
+def test_a_worker_of_a_peer_imports_nothing_but_numpy_and_ioh() -> None:
     code = (
         "import sys, importlib; import tuner.bench.worker as w; from tuner.bench.peers import PEERS; "
         "from tuner.bench.methods import peer_names; peer_names(); "
@@ -448,7 +449,7 @@ def test_a_worker_of_a_peer_imports_nothing_but_numpy() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     found = {name for name in run.stdout.split() if not name.startswith("__editable__")}  # how we are installed
-    assert found <= {"numpy", "_distutils_hack", "distutils-precedence"}
+    assert found <= {"numpy", "ioh", "_distutils_hack", "distutils-precedence"}
 
 
 def test_every_peer_has_its_module_and_session() -> None:

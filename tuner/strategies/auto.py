@@ -9,8 +9,8 @@ In this order:
               that would
     preference as gp, once there are answers of `tuner prefer`
     gp        up to 40 columns, and up to 1,000 trials
-    nsga2/3   after 1,000 trials, and 50 a column: several objectives (nsga3 from four), which goes on from theirs
-    cmaes     after as many, from the best of them: one objective, only numbers, no conditions or constraints
+    nsga2/3   several objectives (nsga3 from four) after 1,000 trials and 50 a column, which are its first generations
+    cmaes     one objective, only numbers, no conditions or constraints, after as many, from the best of them
     turbo     more columns or trials
     tpe       when a suggestion of these would cost more than it may
     sobol     when even that would
