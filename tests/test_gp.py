@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 import tuner
 from tests.strategy_problems import Lab, all_kinds, build, conditional, make_problem, numeric, restricted
 from tuner import catalog, pareto
+from tuner.errors import TunerError
 from tuner.expressions import parse
 from tuner.gp import fit as gp_fit
 from tuner.gp import model as gp_model
@@ -621,6 +623,21 @@ def test_a_reopened_study_has_the_outputs(tmp_path: Path) -> None:
     study.close()
     with tuner.Study.open(tmp_path) as again:
         assert again.history.outputs.tolist() == before == [[1.0, 0.5], [2.0, 0.5]]
+
+
+@pytest.mark.parametrize(
+    ("kernels", "error"),
+    [
+        ({"x": "warpd"}, "kernels: no entry is called 'warpd'; did you mean 'warped'?"),
+        ({"y": "warped"}, 'search.kernels names "y", which is no parameter of the space (known: x)'),
+        ({"x": "conditional"}, 'search.kernels.x: "conditional" is for parameters with `when`'),
+    ],
+)
+def test_a_wrong_covariance_is_refused_before_a_trial_is_spent(kernels: dict[str, str], error: str) -> None:
+    space = {"x": {"min": 0.0, "max": 1.0}}
+    sweep = {"metrics": {"f": "minimize"}, "parameters": space, "search": {"method": "gp", "kernels": kernels}}
+    with pytest.raises(TunerError, match=re.escape(error)):
+        tuner.Study.create(sweep).ask(1)
 
 
 def test_directions_see_the_volume_that_boxes_count() -> None:

@@ -46,8 +46,8 @@ def _modules(kind: Kind) -> Mapping[str, str]:
     for root in map(Path, package.__path__):
         for file in sorted(root.rglob("*.py")):
             if defines.search(file.read_text(encoding="utf-8")):
-                dotted = ".".join(file.relative_to(root).with_suffix("").parts)
-                found[file.stem.replace("_", "-")] = f"tuner.{kind}.{dotted}"
+                path = ".".join(file.relative_to(root).with_suffix("").parts)
+                found[file.stem.replace("_", "-")] = f"tuner.{kind}.{path}"
     return found
 
 
@@ -68,8 +68,8 @@ def summaries(kind: Kind) -> dict[str, str]:
     return found
 
 
-def load(kind: Kind, name: str) -> ModuleType:
-    """The module that a name stands for.
+def dotted(kind: Kind, name: str) -> str:
+    """The dotted path of the module that a name stands for; nothing is imported.
 
     Raises:
         UnknownNameError: There is no such name; the message lists the known ones, the nearest first.
@@ -80,7 +80,16 @@ def load(kind: Kind, name: str) -> ModuleType:
         hint = f"; did you mean {near[0]!r}?" if near else ""
         known = ", ".join(sorted(modules)) or "none"
         raise UnknownNameError(f"{kind}: no entry is called {name!r}{hint} (known: {known})")
-    return importlib.import_module(modules[name])
+    return modules[name]
+
+
+def load(kind: Kind, name: str) -> ModuleType:
+    """The module that a name stands for.
+
+    Raises:
+        UnknownNameError: There is no such name.
+    """
+    return importlib.import_module(dotted(kind, name))
 
 
 def entry(kind: Kind, name: str) -> Callable[..., object]:

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner import catalog
-from tuner.errors import UsageError
 from tuner.parameters import Permutation, Simplex, Vector
 
 if TYPE_CHECKING:
@@ -102,7 +101,6 @@ class Layout:
         self.groups = tuple(Group(name, tuple(columns), place) for (name, place, _), columns in found.items())
         self.dim = encoding.dim + len(firsts)
         self.unordered = tuple(j for j, column in enumerate(self._columns) if column.kind == "categorical")
-        _check(kernels or {}, space)
 
     def activity(self, parameter: str) -> int | None:
         """The position in x that says whether a parameter is active; None when it always is."""
@@ -146,10 +144,3 @@ class Layout:
 def _kernel(group: Group, columns: Sequence[Column]) -> Kernel:
     kernel: Kernel = catalog.load("kernels", group.kernel).build([columns[j] for j in group.columns])
     return kernel
-
-
-def _check(kernels: Mapping[str, str], space: SearchSpace) -> None:
-    for parameter, kernel in kernels.items():
-        if parameter not in space.names:
-            raise UsageError(f'search.kernels names "{parameter}", which is no parameter of the space')
-        catalog.load("kernels", kernel)

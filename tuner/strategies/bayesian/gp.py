@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from tuner.errors import TunerError
+from tuner import catalog
+from tuner.errors import TunerError, UsageError
 from tuner.history import COMPLETED, History
 from tuner.parameters import Permutation, Simplex
 from tuner.strategies.fresh import Fresh
@@ -89,6 +90,22 @@ def shared(options: DataclassInstance) -> Options:
 def initial_trials(problem: Problem, options: Options) -> int:
     """Return how many trials come before the first model."""
     return problem.design_trials if options.initial is None else options.initial
+
+
+def check_kernels(problem: Problem, kernels: Mapping[str, str]) -> None:
+    """See that covariances named by the user exist and have a parameter each, before a trial is spent.
+
+    Raises:
+        UsageError: They name no parameter of the space, or a covariance that takes more than a parameter's columns.
+        UnknownNameError: There is no such covariance.
+    """
+    for parameter, kernel in kernels.items():
+        if parameter not in problem.space.names:
+            known = ", ".join(problem.space.names)
+            raise UsageError(f'search.kernels names "{parameter}", which is no parameter of the space (known: {known})')
+        catalog.dotted("kernels", kernel)
+        if kernel == "conditional":
+            raise UsageError(f'search.kernels.{parameter}: "conditional" is for parameters with `when`, which have it')
 
 
 def counts_seconds(problem: Problem, declared: bool | None) -> bool:
@@ -173,6 +190,7 @@ class GpSearch:
     """
 
     def __init__(self, problem: Problem, options: Options, *, proposer: Callable[[], Proposer] | None = None) -> None:
+        check_kernels(problem, options.kernels)
         self._space = problem.space
         self._make = proposer or (lambda: _proposer(problem, options))
         self._initial = initial_trials(problem, options)

@@ -19,7 +19,7 @@ from tuner import pareto
 from tuner.errors import SpaceError, TunerError, UsageError
 from tuner.fidelity import levels, reached, spent
 from tuner.history import COMPLETED, History
-from tuner.strategies.bayesian.gp import counts_seconds
+from tuner.strategies.bayesian.gp import check_kernels, counts_seconds
 from tuner.strategies.fresh import Fresh
 from tuner.strategies.sobol import SobolSequence
 from tuner.trial import Config, Proposal, Provenance
@@ -83,6 +83,7 @@ class MfGpSearch:
     """See the module."""
 
     def __init__(self, problem: Problem, options: Options) -> None:
+        check_kernels(problem, options.kernels)
         self._problem = problem
         self._space = problem.space
         self._options = options
